@@ -1,0 +1,46 @@
+# Everything runs in ./.venv, made by the first target that needs it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test test-slow lint format bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed-serve: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[worker,embedded]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed-serve
+
+install: $(VENV)/.installed-dev ## Install everything, development tools included, into .venv
+
+serve: $(VENV)/.installed-serve ## Start the service on http://127.0.0.1:8000
+	$(BIN)/hrm serve
+
+test: $(VENV)/.installed-dev ## Run the tests, without the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev ## Run the slow tests
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.installed-dev ## Check format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with the shipped checkpoint
+	$(BIN)/python -m benchmarks.engine
+
+clean: ## Remove caches and the virtual environment
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,20 @@
+"""From logits to probabilities: stablemax (arXiv 2501.04697) or softmax, as a checkpoint was trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.config import LossKind
+
+
+def log_probabilities(logits: Tensor, kind: LossKind) -> Tensor:
+    """Log probabilities over the last axis, in float64.
+
+    Stablemax replaces exp by s(x) = x + 1 above zero and 1 / (1 - x) below: no overflow, slower saturation.
+    """
+    wide = logits.double()
+    if kind == "softmax":
+        return torch.log_softmax(wide, dim=-1)
+    s = torch.where(wide >= 0, wide + 1, 1 / (1 - wide.clamp_max(0)))
+    return torch.log(s / s.sum(-1, keepdim=True))

@@ -1,0 +1,138 @@
+"""Sudoku, 9x9: vocabulary 0 PAD, 1 blank, digit d -> d + 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.tasks.base import Puzzle, PuzzleError, Symmetry, Task, Tokens, Verdict, read_grid
+
+BLANK = 1
+_BLANK_CHARACTERS = ".0_"
+_RULES = "|-+"
+
+_CELL = np.arange(81)
+_ROW, _COLUMN = _CELL // 9, _CELL % 9
+_BOX = _ROW // 3 * 3 + _COLUMN // 3
+
+UNITS: NDArray[np.intp] = np.stack([np.flatnonzero(group == i) for group in (_ROW, _COLUMN, _BOX) for i in range(9)])
+"""The 27 units (9 rows, 9 columns, 9 boxes) as cell indices, [27, 9]."""
+
+_ALL_DIGITS = sum(1 << (digit + 1) for digit in range(1, 10))
+
+_UNIT_NAMES = [f"{kind} {i + 1}" for kind in ("row", "column", "box") for i in range(9)]
+
+
+class Sudoku(Task):
+    """Text of 81 characters or a 9x9 grid of 0..9; see the module for the tokens."""
+
+    name = "sudoku"
+    seq_len = 81
+    vocab_size = 11
+
+    def parse(self, puzzle: Puzzle) -> Tokens:
+        """Read a puzzle; two equal givens in one unit are an error that names both cells."""
+        tokens, pointers = _read(puzzle)
+        _refuse_contradiction(tokens, pointers)
+        return tokens
+
+    def parse_answer(self, answer: Puzzle) -> Tokens:
+        """Read a finished grid; a blank is an error, a wrong digit is not (the checker says that)."""
+        tokens, pointers = _read(answer)
+        blanks = np.flatnonzero(tokens == BLANK)
+        if len(blanks):
+            raise PuzzleError(f"the answer leaves {_name(blanks[0])} blank", pointers[blanks[0]])
+        return tokens
+
+    def format(self, tokens: Tokens, like: Puzzle) -> Puzzle:
+        """Text (blanks as '.') or a grid (blanks as 0), after the form of `like`."""
+        digits = np.where(tokens > BLANK, tokens - np.uint8(1), np.uint8(0))
+        if isinstance(like, str):
+            return "".join(".123456789"[d] for d in digits)
+        rows: list[list[int]] = digits.reshape(9, 9).tolist()
+        return rows
+
+    def draw(self, tokens: Tokens) -> str:
+        """A grid with rules between the boxes."""
+        text = str(self.format(tokens, ""))
+        lines = [" | ".join(" ".join(text[r * 9 + c : r * 9 + c + 3]) for c in (0, 3, 6)) for r in range(9)]
+        rule = "------+-------+------"
+        return "\n".join([*lines[:3], rule, *lines[3:6], rule, *lines[6:]])
+
+    def check(self, puzzle: Tokens, answer: Tokens) -> Verdict:
+        """Valid if every given is kept and every unit holds each digit once; else says what is violated."""
+        violations = [
+            f"{_name(cell)}: given {puzzle[cell] - 1} was changed"
+            for cell in np.flatnonzero((puzzle > BLANK) & (answer != puzzle))
+        ]
+        for unit, name in zip(UNITS, _UNIT_NAMES, strict=True):
+            digits = answer[unit]
+            if len(set(digits.tolist())) < 9 or digits.min() <= BLANK:
+                violations.append(f"{name} does not hold each digit once")
+        return Verdict(not violations, tuple(violations))
+
+    def check_many(self, puzzles: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        """Vectorised `check` over [n, 81]: the digits of a unit are nine different bits."""
+        kept = ((puzzles == BLANK) | (puzzles == answers)).all(axis=1)
+        bits = np.left_shift(np.uint16(1), answers, dtype=np.uint16)
+        seen = np.bitwise_or.reduce(bits[:, UNITS], axis=2)  # [n, 27]
+        full: NDArray[np.bool_] = (seen == _ALL_DIGITS).all(axis=1)
+        return kept & full
+
+    def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
+        """Digits x bands x rows in a band x stacks x columns in a stack x transpose."""
+        rows = (rng.permutation(3)[:, None] * 3 + rng.permuted(np.tile(np.arange(3), (3, 1)), axis=1)).ravel()
+        columns = (rng.permutation(3)[:, None] * 3 + rng.permuted(np.tile(np.arange(3), (3, 1)), axis=1)).ravel()
+        cells = rows[:, None] * 9 + columns[None, :]
+        if rng.integers(2):
+            cells = cells.T
+        digits = np.concatenate(([0, 1], rng.permutation(9) + 2)).astype(np.uint8)
+        return Symmetry(cells.ravel(), digits, "digits, bands, rows, stacks, columns, transpose")
+
+    def describe(self) -> dict[str, Any]:
+        """Sudoku has one shape."""
+        return {"kind": "sudoku", "shape": [9, 9]}
+
+
+def _read(puzzle: Puzzle) -> tuple[Tokens, list[str]]:
+    """Tokens [81] and, cell by cell, the JSON pointer to where each was written."""
+    if not isinstance(puzzle, str):
+        digits = read_grid(puzzle, 9, 9, 0, 9)
+        return (digits.ravel() + 1).astype(np.uint8), [f"/{r}/{c}" for r in range(9) for c in range(9)]
+    tokens, pointers = [], []
+    for position, character in enumerate(puzzle):
+        if character.isspace() or character in _RULES:
+            continue
+        if character in _BLANK_CHARACTERS:
+            tokens.append(BLANK)
+        elif character in "123456789":
+            tokens.append(int(character) + 1)
+        else:
+            raise PuzzleError(
+                f"character {position + 1} is {character!r}; expected 1 to 9, or one of '.', '0', '_' for a blank",
+                f"/{position}",
+            )
+        pointers.append(f"/{position}")
+    if len(tokens) != 81:
+        raise PuzzleError(f"expected 81 cells, got {len(tokens)}")
+    return np.array(tokens, dtype=np.uint8), pointers
+
+
+def _refuse_contradiction(tokens: Tokens, pointers: list[str]) -> None:
+    for unit, name in zip(UNITS, _UNIT_NAMES, strict=True):
+        first: dict[int, int] = {}
+        for cell in unit:
+            token = int(tokens[cell])
+            if token == BLANK:
+                continue
+            if token in first:
+                raise PuzzleError(
+                    f"{name} holds {token - 1} twice: at {_name(first[token])} and at {_name(cell)}", pointers[cell]
+                )
+            first[token] = int(cell)
+
+
+def _name(cell: int | np.intp) -> str:
+    return f"row {cell // 9 + 1}, column {cell % 9 + 1}"

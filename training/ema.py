@@ -1,0 +1,24 @@
+"""An exponential moving average of the weights: what is evaluated and published."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from model.hrm import HRM
+
+
+class EMA:
+    """Follows a model's parameters with the given decay; buffers are shared in value at creation."""
+
+    def __init__(self, model: HRM, decay: float) -> None:
+        self.decay = decay
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self._pairs = [list(self.model.parameters()), list(model.parameters())]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move a step of 1 - decay towards the model."""
+        average, current = self._pairs
+        torch._foreach_lerp_(average, [p.detach() for p in current], 1 - self.decay)
