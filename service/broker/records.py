@@ -25,6 +25,25 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     DEAD = "dead"
 
+    @property
+    def final(self) -> bool:
+        """Whether the job has ended; only a person's requeue of a dead letter leads out of an end."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+_ENDS = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.DEAD})
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    # Queued to done or failed: the holder lost its lease, and answered before anybody else took the job.
+    JobState.QUEUED: _ENDS | {JobState.RUNNING},
+    JobState.RUNNING: _ENDS | {JobState.QUEUED},
+    JobState.DONE: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.DEAD: frozenset({JobState.QUEUED}),
+}
+"""What may follow what; the scripts keep to it, and a test watches them."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -40,6 +59,12 @@ class NewJob:
     """How long the record outlives its end."""
     caller: str = ""
     trace_context: str = ""
+    idempotency_key: str = ""
+    """The caller's Idempotency-Key; empty: none."""
+    body_hash: str = ""
+    """What a reused key is compared by."""
+    quota: int = 0
+    """How many unfinished jobs the caller may have; 0: any number."""
 
 
 class Admission(StrEnum):
@@ -47,7 +72,24 @@ class Admission(StrEnum):
 
     ACCEPTED = "accepted"
     KNOWN = "known"
+    """In already: this very job (a repeated call), or an older one under the same idempotency key."""
     FULL = "full"
+    CONFLICT = "conflict"
+    """The idempotency key belongs to another body."""
+    OVER_QUOTA = "over_quota"
+    EXPIRED = "expired"
+    """Its deadline had passed before it came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An admission with its particulars."""
+
+    admission: Admission
+    job_id: str
+    """The job to wait for; where KNOWN by its idempotency key (or CONFLICT), that of the first request."""
+    retry_after_s: float = 0.0
+    """Where FULL: how long the lane takes to drain at the task's recent rate, between 1 s and a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +111,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a worker says of a claim: DONE with the JSON of an Answer, or FAILED with that of a Problem."""
+    """What a worker says of a claim: DONE with the JSON of an Answer, FAILED with that of a Problem, or CANCELLED."""
 
     id: str
     fence: int
@@ -128,6 +170,29 @@ class Renewal:
     """Nobody waits for them any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job that was given up, as `hrm dead list` shows it."""
+
+    entry: str
+    """What `requeue` asks for."""
+    id: str
+    task: str
+    reason: str
+    owner: str
+    """The last worker that held it."""
+    died_s: float
+    """Unix time of its burial."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlMessage:
+    """A word to all workers: kind `cancel` (body: id) or `reload` (body: task). It may get lost; the records may not."""
+
+    kind: str
+    body: Mapping[str, str]
+
+
 class BrokerError(Exception):
     """Redis is away or answered nonsense; the call may be repeated."""
 
@@ -135,8 +200,16 @@ class BrokerError(Exception):
 class FrontBroker(Protocol):
     """The API's side: one per API process, asyncio. Every method may raise BrokerError."""
 
+    @property
+    def reply_to(self) -> str:
+        """What a NewJob that somebody here waits for says in `reply_to`; empty there: nobody waits."""
+        ...
+
     async def start(self) -> None:
-        """Open the pool, load the scripts, start the one loop that reads this process' reply stream."""
+        """Start the one loop that reads this process' reply stream, and knock at Redis.
+
+        A BrokerError says that Redis did not answer; the broker runs all the same, and recovers when it does.
+        """
         ...
 
     async def close(self) -> None:
@@ -144,7 +217,11 @@ class FrontBroker(Protocol):
         ...
 
     async def admit(self, job: NewJob) -> Admission:
-        """Enqueue, unless the lanes are full; repeating the call cannot double the job."""
+        """Enqueue, unless the lane is full; repeating the call cannot double the job."""
+        ...
+
+    async def submit(self, job: NewJob) -> Receipt:
+        """What `admit` does, told in full: whose job it is, and when to come again."""
         ...
 
     async def wait(self, job_id: str, timeout_s: float) -> Ending | None:
@@ -156,7 +233,7 @@ class FrontBroker(Protocol):
         ...
 
     async def cancel(self, job_id: str) -> bool:
-        """Mark it cancelled; False where it had ended already."""
+        """Mark it cancelled; False where it had ended otherwise. After True it will not show another ending."""
         ...
 
     async def depths(self, tasks: Sequence[str]) -> list[Depth]:
@@ -167,6 +244,10 @@ class FrontBroker(Protocol):
         """Who is alive."""
         ...
 
+    async def tell_workers(self, message: ControlMessage) -> None:
+        """Publish a control message."""
+        ...
+
 
 class JobLostError(Exception):
     """The job's record is gone (it expired, or Redis lost its data)."""
@@ -175,8 +256,12 @@ class JobLostError(Exception):
 class WorkerBroker(Protocol):
     """The worker's side: blocking, called from the worker's I/O thread. Every method may raise BrokerError."""
 
-    def take(self, room: Mapping[str, int]) -> list[Claim]:
-        """At most `room[task]` jobs of each task, high lane first; never blocks."""
+    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None) -> list[Claim]:
+        """At most `room[task]` jobs of each task, high lane first; never blocks.
+
+        Of these the last `ahead[task]` are only fetched ahead: should this worker crash, it is not held against them
+        before a renewal named them. All others count as seated at once.
+        """
         ...
 
     def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
@@ -184,7 +269,7 @@ class WorkerBroker(Protocol):
         ...
 
     def renew(self, claims: Sequence[Claim]) -> Renewal:
-        """Extend the leases of claims whose slots advanced."""
+        """Extend the leases of claims whose slots advanced, and of claims that were just seated."""
         ...
 
     def finish(self, endings: Sequence[Finished]) -> list[bool]:
@@ -196,7 +281,14 @@ class WorkerBroker(Protocol):
         ...
 
     def reclaim(self, room: Mapping[str, int]) -> list[Claim]:
-        """Take over jobs whose holder let its lease run out."""
+        """Give jobs whose holder let its lease run out to the queue again, first in line, then `take`.
+
+        To be called now and then, also with no room at all: others may have some.
+        """
+        ...
+
+    def control(self, timeout_s: float) -> list[ControlMessage]:
+        """What was published since the last call; blocks for `timeout_s` while there is nothing. One thread only."""
         ...
 
     def announce(self, description: Mapping[str, object]) -> None:
