@@ -1,0 +1,1 @@
+"""Datasets: generators, readers and writers, and the pool that a run draws from."""
