@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Tokens: TypeAlias = NDArray[np.uint8]
+from model.tasks.symmetry import CellSymmetry, Symmetry, Tokens
+
 Grid: TypeAlias = list[list[int]]
 Puzzle: TypeAlias = str | Grid
 
@@ -42,34 +43,26 @@ class Verdict:
     optimal: bool | None = None
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Symmetry:
-    """A relabelling of cells and tokens that keeps a puzzle a puzzle and its answer its answer.
-
-    Position i of the result holds `tokens[before[cells[i]]]`.
-    """
-
-    cells: NDArray[np.intp]
-    tokens: Tokens
-    name: str = field(default="")
-
-    def apply(self, sequence: Tokens) -> Tokens:
-        """sequence [..., L] -> [..., L]."""
-        moved: Tokens = self.tokens[sequence[..., self.cells]]
-        return moved
-
-    def inverse(self) -> Symmetry:
-        """The symmetry that undoes this one."""
-        return Symmetry(np.argsort(self.cells), np.argsort(self.tokens).astype(np.uint8), f"inverse of {self.name}")
-
-
 class Task(ABC):
     """One kind of puzzle. Instances are immutable and hold the shape a checkpoint was trained for."""
 
     name: str
     seq_len: int
     vocab_size: int
-    has_checker: bool = True
+    has_checker: bool = False
+
+    @classmethod
+    @abstractmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """The task that `describe` described; raises ValueError for anything else (it comes from a file)."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint's config says of its task; `model.tasks.task_from` reads it back."""
+
+    @abstractmethod
+    def examples(self) -> list[tuple[Puzzle, Puzzle]]:
+        """Small puzzles with their answers, for documentation; empty where the task knows none."""
 
     @abstractmethod
     def parse(self, puzzle: Puzzle) -> Tokens:
@@ -88,35 +81,17 @@ class Task(ABC):
         """A picture for people, in plain text lines."""
 
     @abstractmethod
-    def check(self, puzzle: Tokens, answer: Tokens) -> Verdict:
-        """Judge one answer [L] against its puzzle [L]."""
-
-    @abstractmethod
-    def check_many(self, puzzles: Tokens, answers: Tokens) -> NDArray[np.bool_]:
-        """Which answers [n, L] are valid for their puzzles [n, L], as `check` would say."""
-
-    @abstractmethod
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """A symmetry drawn uniformly from the task's group."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """What a checkpoint's config says of its task; `model.tasks.task_from` reads it back."""
+    def check(self, puzzle: Tokens, answer: Tokens) -> Verdict:
+        """Judge one answer [L] against its puzzle [L]; without a checker nothing is said."""
+        return Verdict(None)
 
+    def check_many(self, puzzles: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        """Which answers [n, L] are valid for their puzzles [n, L]; without a checker none is known to be."""
+        return np.zeros(len(answers), dtype=np.bool_)
 
-def read_grid(grid: Sequence[Any], rows: int, columns: int, low: int, high: int) -> NDArray[np.int64]:
-    """A grid of whole numbers of exactly the given shape and range; raises PuzzleError that names the cell."""
-    if len(grid) != rows:
-        raise PuzzleError(f"expected {rows} rows, got {len(grid)}")
-    for r, row in enumerate(grid):
-        if not isinstance(row, (list, tuple)):
-            raise PuzzleError(f"row {r + 1} is not a list", f"/{r}")
-        if len(row) != columns:
-            raise PuzzleError(f"row {r + 1} has {len(row)} cells, expected {columns}", f"/{r}")
-        for c, value in enumerate(row):
-            if type(value) is not int or not low <= value <= high:
-                raise PuzzleError(
-                    f"row {r + 1}, column {c + 1}: expected a whole number from {low} to {high}, got {value!r}",
-                    f"/{r}/{c}",
-                )
-    return np.array(grid, dtype=np.int64)
+    def identity(self) -> Symmetry:
+        """The symmetry that changes nothing."""
+        return CellSymmetry.identity(self.seq_len, self.vocab_size)

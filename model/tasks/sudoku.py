@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.tasks.base import Puzzle, PuzzleError, Symmetry, Task, Tokens, Verdict, read_grid
+from model.tasks.base import Puzzle, PuzzleError, Task, Verdict
+from model.tasks.description import refuse_unknown, require_shape
+from model.tasks.reading import cell_name, read_grid, refuse_long
+from model.tasks.symmetry import CellSymmetry, Symmetry, Tokens
 
 BLANK = 1
 _BLANK_CHARACTERS = ".0_"
@@ -31,6 +35,27 @@ class Sudoku(Task):
     name = "sudoku"
     seq_len = 81
     vocab_size = 11
+    has_checker = True
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """Sudoku has one shape."""
+        refuse_unknown(description, ("shape",))
+        require_shape(description.get("shape"), [9, 9])
+        return cls()
+
+    def describe(self) -> dict[str, Any]:
+        """Sudoku has one shape."""
+        return {"kind": "sudoku", "shape": [9, 9]}
+
+    def examples(self) -> list[tuple[Puzzle, Puzzle]]:
+        """An easy one that has been printed many times."""
+        return [
+            (
+                "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79",
+                "534678912672195348198342567859761423426853791713924856961537284287419635345286179",
+            )
+        ]
 
     def parse(self, puzzle: Puzzle) -> Tokens:
         """Read a puzzle; two equal givens in one unit are an error that names both cells."""
@@ -65,7 +90,7 @@ class Sudoku(Task):
         """Valid if every given is kept and every unit holds each digit once; else says what is violated."""
         violations = [
             f"{_name(cell)}: given {puzzle[cell] - 1} was changed"
-            for cell in np.flatnonzero((puzzle > BLANK) & (answer != puzzle))
+            for cell in np.flatnonzero((puzzle != BLANK) & (answer != puzzle))
         ]
         for unit, name in zip(UNITS, _UNIT_NAMES, strict=True):
             digits = answer[unit]
@@ -75,32 +100,27 @@ class Sudoku(Task):
 
     def check_many(self, puzzles: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         """Vectorised `check` over [n, 81]: the digits of a unit are nine different bits."""
-        kept = ((puzzles == BLANK) | (puzzles == answers)).all(axis=1)
+        kept = (puzzles == BLANK) | (puzzles == answers)
         bits = np.left_shift(np.uint16(1), answers, dtype=np.uint16)
         seen = np.bitwise_or.reduce(bits[:, UNITS], axis=2)  # [n, 27]
-        full: NDArray[np.bool_] = (seen == _ALL_DIGITS).all(axis=1)
-        return kept & full
+        return np.asarray(kept.all(axis=1) & (seen == _ALL_DIGITS).all(axis=1))
 
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Digits x bands x rows in a band x stacks x columns in a stack x transpose."""
-        rows = (rng.permutation(3)[:, None] * 3 + rng.permuted(np.tile(np.arange(3), (3, 1)), axis=1)).ravel()
-        columns = (rng.permutation(3)[:, None] * 3 + rng.permuted(np.tile(np.arange(3), (3, 1)), axis=1)).ravel()
-        cells = rows[:, None] * 9 + columns[None, :]
+        rows, columns, digits = _shuffled_lines(rng), _shuffled_lines(rng), rng.permutation(9) + 1
+        cells = rows[:, None] * 9 + columns
+        name = f"digits {_join(digits)}, rows {_join(rows + 1)}, columns {_join(columns + 1)}"
         if rng.integers(2):
-            cells = cells.T
-        digits = np.concatenate(([0, 1], rng.permutation(9) + 2)).astype(np.uint8)
-        return Symmetry(cells.ravel(), digits, "digits, bands, rows, stacks, columns, transpose")
-
-    def describe(self) -> dict[str, Any]:
-        """Sudoku has one shape."""
-        return {"kind": "sudoku", "shape": [9, 9]}
+            cells, name = cells.T, f"{name}, transposed"
+        return CellSymmetry(cells.ravel(), np.concatenate(([0, BLANK], digits + 1)).astype(np.uint8), name)
 
 
 def _read(puzzle: Puzzle) -> tuple[Tokens, list[str]]:
     """Tokens [81] and, cell by cell, the JSON pointer to where each was written."""
     if not isinstance(puzzle, str):
-        digits = read_grid(puzzle, 9, 9, 0, 9)
-        return (digits.ravel() + 1).astype(np.uint8), [f"/{r}/{c}" for r in range(9) for c in range(9)]
+        digits = read_grid(puzzle, 9, 9, 9)
+        return digits.ravel() + np.uint8(BLANK), [f"/{r}/{c}" for r in range(9) for c in range(9)]
+    refuse_long(puzzle)
     tokens, pointers = [], []
     for position, character in enumerate(puzzle):
         if character.isspace() or character in _RULES:
@@ -134,5 +154,16 @@ def _refuse_contradiction(tokens: Tokens, pointers: list[str]) -> None:
             first[token] = int(cell)
 
 
+def _shuffled_lines(rng: np.random.Generator) -> NDArray[np.int64]:
+    """The nine rows (or columns) with the bands in any order, and the rows of each band in any order, [9]."""
+    within = rng.permuted(np.tile(np.arange(3), (3, 1)), axis=1)
+    lines: NDArray[np.int64] = (rng.permutation(3)[:, None] * 3 + within).ravel()
+    return lines
+
+
+def _join(numbers: NDArray[np.int64]) -> str:
+    return "".join(map(str, numbers.tolist()))
+
+
 def _name(cell: int | np.intp) -> str:
-    return f"row {cell // 9 + 1}, column {cell % 9 + 1}"
+    return cell_name(cell, 9)
