@@ -72,6 +72,8 @@ def test_a_ragged_drawing_is_cropped_to_its_largest_rectangle():
     canvas = np.zeros((SIDE, SIDE), dtype=np.uint8)
     canvas[0, :5] = canvas[1, :4] = canvas[2, :1] = 7
     assert decode(canvas.ravel()).tolist() == [[5] * 4] * 2
+    canvas[3, :30] = 7
+    assert decode(canvas.ravel()).tolist() == [[5] * 4] * 2
     assert decode(np.full(900, EOS, dtype=np.uint8)).shape == (0, 0)
     assert ARC.format(np.zeros(900, dtype=np.uint8), like=[[0]]) == []
     assert ARC.format(np.zeros(900, dtype=np.uint8), like="0") == ""
