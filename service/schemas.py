@@ -5,10 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 Grid = list[list[StrictInt]]
-Puzzle = StrictStr | Grid
+
+
+def _form(puzzle: object) -> str:
+    return "text" if isinstance(puzzle, str) else "grid"
+
+
+# Told apart by hand: an error then speaks of the form that was meant, not of both.
+Puzzle = Annotated[Annotated[StrictStr, Tag("text")] | Annotated[Grid, Tag("grid")], Discriminator(_form)]
+
+SegmentCount = Annotated[StrictInt, Field(ge=1)]
 
 
 class Lane(StrEnum):
@@ -50,12 +59,16 @@ class SolveRequest(Strict):
     puzzle_id: Annotated[str, Field(max_length=128)] | None = Field(
         None, description="The identifier of a puzzle embedding, for tasks that need one (ARC)."
     )
-    min_segments: Annotated[int, Field(ge=1)] = 1
-    max_segments: Annotated[int, Field(ge=1)] | None = Field(None, description="Left out: the checkpoint's own limit.")
-    mode: Literal[Mode.ACT, Mode.FIXED] = Mode.ACT
-    trace: bool = Field(False, description="Add what the model thought after each segment.")
-    timeout_s: Annotated[float, Field(gt=0)] | None = Field(None, description="Left out: the server's default.")
-    priority: Lane = Lane.NORMAL
+    min_segments: SegmentCount = Field(1, description="Do not halt before.")
+    max_segments: SegmentCount | None = Field(None, description="Left out: the checkpoint's own limit.")
+    mode: Literal[Mode.ACT, Mode.FIXED] = Field(
+        Mode.ACT, description="`act` halts by the Q-head; `fixed` runs exactly `max_segments`."
+    )
+    trace: StrictBool = Field(False, description="Add what the model thought after each segment.")
+    timeout_s: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = Field(
+        None, description="Seconds until the deadline. Left out: the server's default."
+    )
+    priority: Lane = Field(Lane.NORMAL, description="`high` is served before `normal`.")
 
 
 class Timing(Strict):
@@ -110,3 +123,30 @@ class Problem(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The body, without what is not set."""
         return self.model_dump(exclude_none=True)
+
+
+class LoadedTask(BaseModel):
+    """What a worker says of one task that it serves."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    checkpoint: str = Field(description="The version that new puzzles get, as task/version.")
+    warm: bool = Field(description="Whether it has compiled and is ready to answer.")
+    slots: int
+
+
+class WorkerDescription(BaseModel):
+    """How a worker describes itself: what it announces to the queue and `GET /workers` shows."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    tasks: dict[str, LoadedTask] = {}
+    draining: bool = False
+    device: str | None = None
+    precision: str | None = None
+    backend: str | None = None
+
+    def serves(self, task: str) -> bool:
+        """Whether a puzzle of this task that comes now would be answered without waiting for a start."""
+        loaded = self.tasks.get(task)
+        return loaded is not None and loaded.warm and not self.draining

@@ -111,8 +111,8 @@ class Settings(BaseSettings):
     )
     quota: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Puzzles a minute for each API key, counted by each API process; 0 for no limit. Set it where "
-        "callers share the service.",
+        description="Unfinished puzzles that one API key may have at a time; 0 for any number. Set it where callers "
+        "share the service.",
     )
     admin_key: SecretStr | None = Field(
         None, description="The key for /checkpoints. Left out, checkpoints cannot be administered over HTTP."
