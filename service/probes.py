@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, TypeAlias
 
+from service.metrics import CONTENT_TYPE
+
 Check: TypeAlias = Callable[[], str | None]
 """None while all is well, else what is wrong."""
-
-CONTENT_TYPE_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Probes:
@@ -39,7 +39,7 @@ class Probes:
                     case "/readyz":
                         self._answer_check(ready)
                     case "/metrics":
-                        self._answer(200, metrics(), CONTENT_TYPE_METRICS)
+                        self._answer(200, metrics(), CONTENT_TYPE)
                     case _:
                         self._answer(404, b"not found\n")
 
