@@ -62,6 +62,11 @@ class HRM(nn.Module):
         self.register_buffer("H_init", truncated_normal(config.hidden_size, std=1.0))
         self.register_buffer("L_init", truncated_normal(config.hidden_size, std=1.0))
 
+    def reset_positions(self) -> None:
+        """Compute RoPE's tables again: they are not saved, so an empty network lacks them."""
+        if self.rotary is not None:
+            self.rotary.reset()
+
     def initial_carry(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Carry:
         """The state every puzzle starts from: the same fixed random vector at every position."""
         shape = (batch_size, self.config.total_len, self.config.hidden_size)
@@ -71,7 +76,7 @@ class HRM(nn.Module):
         )
 
     def embed(self, tokens: Tensor, puzzle_ids: Tensor | None = None) -> Tensor:
-        """tokens [B, L] and identifiers [B] (0 where left out) -> input embedding [B, positions, hidden], fp32."""
+        """Tokens [B, L] and identifiers [B] (0 where left out) -> input embedding [B, positions, hidden], fp32."""
         embedding: Tensor = self.embed_tokens(tokens)
         if self.config.puzzle_emb_ndim:
             ids = tokens.new_zeros(len(tokens)) if puzzle_ids is None else puzzle_ids

@@ -53,18 +53,26 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
 
 
 class RotaryPositions(nn.Module):
-    """cos and sin of RoPE's angles, [positions, head_dim], rotate-half layout."""
+    """cos and sin of RoPE's angles, [positions, head_dim], rotate-half layout; computed, never saved."""
 
     cos: Tensor
     sin: Tensor
 
     def __init__(self, positions: int, head_dim: int, theta: float) -> None:
         super().__init__()
-        frequencies = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+        self.theta = theta
+        self.register_buffer("cos", torch.empty(positions, head_dim), persistent=False)
+        self.register_buffer("sin", torch.empty(positions, head_dim), persistent=False)
+        self.reset()
+
+    def reset(self) -> None:
+        """Fill the tables."""
+        positions, head_dim = self.cos.shape
+        frequencies = 1.0 / self.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
         angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
         angles = torch.cat((angles, angles), dim=-1)
-        self.register_buffer("cos", angles.cos(), persistent=False)
-        self.register_buffer("sin", angles.sin(), persistent=False)
+        self.cos.copy_(angles.cos())
+        self.sin.copy_(angles.sin())
 
     def rotate(self, x: Tensor) -> Tensor:
         """x: [B, heads, positions, head_dim]."""
@@ -162,7 +170,7 @@ class PuzzleEmbedding(nn.Module):
         return self.to_prefix(self.weights[puzzle_ids])
 
     def to_prefix(self, vectors: Tensor) -> Tensor:
-        """vectors [B, puzzle_emb_ndim] -> prefix [B, prefix_len, hidden]."""
+        """Vectors [B, puzzle_emb_ndim] -> prefix [B, prefix_len, hidden]."""
         padded = F.pad(vectors, (0, self.prefix_len * self.hidden - vectors.shape[-1]))
         return padded.view(-1, self.prefix_len, self.hidden)
 

@@ -1,0 +1,1 @@
+"""Turns puzzles into checkpoints."""

@@ -15,10 +15,10 @@ class EMA:
     def __init__(self, model: HRM, decay: float) -> None:
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
-        self._pairs = [list(self.model.parameters()), list(model.parameters())]
+        self._pairs = list(self.model.parameters()), list(model.parameters())
 
     @torch.no_grad()
     def update(self) -> None:
         """Move a step of 1 - decay towards the model."""
         average, current = self._pairs
-        torch._foreach_lerp_(average, [p.detach() for p in current], 1 - self.decay)
+        torch._foreach_lerp_([p.data for p in average], [p.data for p in current], 1 - self.decay)

@@ -47,7 +47,7 @@ class Objective:
 
     @torch.no_grad()
     def continue_target(self, carry: Carry, tokens: Tensor, segments: Tensor) -> Tensor:
-        """What q_continue of rows [k] should be, from one more segment: `carry` and `segments` are those after this one."""
+        """What q_continue of rows [k] should be, from one more segment after `carry` and `segments`."""
         _, ahead = self._look_ahead(carry, tokens)
         config = self.model.config
         is_last = segments + 1 >= config.halt_max_segments

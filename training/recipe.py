@@ -139,14 +139,15 @@ def _build(name: str, raw: dict[str, Any]) -> Recipe:
 
 def _section(kind: type[Any], section: str, values: dict[str, Any]) -> Any:
     hints = get_type_hints(kind)
-    for name, value in values.items():
+    read: dict[str, Any] = {}
+    for name, given in values.items():
         if name not in hints:
             raise RecipeError(_unknown(f"{section}.{name}", [f"{section}.{n}" for n in hints]))
-        if isinstance(value, str) and get_origin(hints[name]) is list:
-            values[name] = value = value.split(",")
+        value = given.split(",") if isinstance(given, str) and get_origin(hints[name]) is list else given
         if not _fits(value, hints[name]):
             raise RecipeError(f"{section}.{name}: {value!r} is not {hints[name]}")
-    return kind(**values)
+        read[name] = value
+    return kind(**read)
 
 
 def _fits(value: Any, hint: Any) -> bool:

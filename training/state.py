@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def save_state(run_dir: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial, {"facts": json.dumps(facts)}
     )
-    os.replace(partial, run_dir / STATE_FILE)
+    partial.replace(run_dir / STATE_FILE)
 
 
 def load_state(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -34,6 +33,7 @@ def load_state(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["facts"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return tensors, json.loads(file.metadata()["facts"])
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise StateError(f"{path}: the saved state is damaged: {error}") from None

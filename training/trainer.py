@@ -80,7 +80,7 @@ class Trainer:
         )
         proceed = q_loss(result.q_continue[rows], target).mean()
         loss = result.token + 0.5 * (result.halt + proceed)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
         lr = self.learning_rate()
         for group in self.optimiser.param_groups:

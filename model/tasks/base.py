@@ -50,6 +50,8 @@ class Task(ABC):
     seq_len: int
     vocab_size: int
     has_checker: bool = False
+    grades: bool = False
+    """Whether valid answers differ in quality: `check` then says `optimal`, which `check_many` does not."""
 
     @classmethod
     @abstractmethod
@@ -91,6 +93,10 @@ class Task(ABC):
     def check_many(self, puzzles: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         """Which answers [n, L] are valid for their puzzles [n, L]; without a checker none is known to be."""
         return np.zeros(len(answers), dtype=np.bool_)
+
+    def predicted(self, puzzle: Tokens) -> NDArray[np.bool_]:
+        """Which cells of a puzzle [L] the model has to find, [L]: over these its confidence is averaged."""
+        return np.ones(self.seq_len, dtype=np.bool_)
 
     def identity(self) -> Symmetry:
         """The symmetry that changes nothing."""

@@ -30,6 +30,7 @@ class Maze(GridTask):
     """Text (one line a row, or all on one line) or a grid of 0 wall, 1 free, 2 start, 3 goal, 4 path."""
 
     has_checker = True
+    grades = True
 
     def __init__(self, rows: int = 30, columns: int = 30) -> None:
         super().__init__("maze", (rows, columns), ALPHABET, blank=" ", symmetries=("dihedral",))

@@ -105,6 +105,11 @@ class Sudoku(Task):
         seen = np.bitwise_or.reduce(bits[:, UNITS], axis=2)  # [n, 27]
         return np.asarray(kept.all(axis=1) & (seen == _ALL_DIGITS).all(axis=1))
 
+    def predicted(self, puzzle: Tokens) -> NDArray[np.bool_]:
+        """The cells that are not given."""
+        blank: NDArray[np.bool_] = puzzle == BLANK
+        return blank
+
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """Digits x bands x rows in a band x stacks x columns in a stack x transpose."""
         rows, columns, digits = _shuffled_lines(rng), _shuffled_lines(rng), rng.permutation(9) + 1

@@ -1,0 +1,1 @@
+"""Continuous batching by segment: slots, runners, the loop, hot-loading."""

@@ -1,0 +1,1 @@
+"""The worker process: the engine between the queue and a device."""

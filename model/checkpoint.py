@@ -1,0 +1,226 @@
+"""A checkpoint directory: written in one move, read without torch, verified before it is trusted.
+
+model.safetensors   the weights (and nothing that could run code)
+config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy
+canary.jsonl        puzzles with answers, one JSON object a line
+identifiers.json    puzzle identifier -> row of the puzzle embedding, for tasks that use one
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from model.config import ConfigError, HRMConfig
+from model.tasks import Puzzle, Task, task_from
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CANARY_FILE = "canary.jsonl"
+IDENTIFIERS_FILE = "identifiers.json"
+
+_MAX_CONFIG_BYTES = 1 << 20
+_MAX_CANARY_BYTES = 16 << 20
+_MAX_IDENTIFIERS_BYTES = 256 << 20
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be trusted or read; the message names the directory and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A puzzle whose answer is known: asked before a checkpoint may serve."""
+
+    puzzle: Puzzle
+    answer: Puzzle
+    puzzle_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself; reading it touches no weights."""
+
+    task: str
+    version: str
+    path: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """How answers name it: task/version."""
+        return f"{self.task}/{self.version}"
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights file."""
+        return str(self.config["weights"]["sha256"])
+
+    @property
+    def task_description(self) -> dict[str, Any]:
+        """What `model.tasks.task_from` reads."""
+        return dict(self.config["task"])
+
+    @property
+    def max_segments(self) -> int:
+        """M_max, as trained."""
+        return self.architecture.halt_max_segments
+
+    @property
+    def canary_accuracy(self) -> float:
+        """The share of its canaries that it must answer exactly."""
+        return float(self.config["canary"]["accuracy"])
+
+    @cached_property
+    def architecture(self) -> HRMConfig:
+        """The validated network configuration."""
+        return HRMConfig.from_dict(self.config["architecture"])
+
+    @cached_property
+    def codec(self) -> Task:
+        """The task in the shape this checkpoint was trained for."""
+        return task_from(self.task_description)
+
+    @cached_property
+    def identifiers(self) -> dict[str, int] | None:
+        """Rows of the puzzle embedding by identifier, where the checkpoint brings them."""
+        path = self.path / IDENTIFIERS_FILE
+        return _read_json(path, _MAX_IDENTIFIERS_BYTES) if path.is_file() else None
+
+    def canaries(self) -> list[Canary]:
+        """The canary puzzles; raises CheckpointError if there are none or one cannot be read."""
+        try:
+            lines = _read_text(self.path / CANARY_FILE, _MAX_CANARY_BYTES).splitlines()
+            canaries = [Canary(**json.loads(line)) for line in lines if line.strip()]
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.path / CANARY_FILE}: {error}") from None
+        if not canaries:
+            raise CheckpointError(f"{self.path}: {CANARY_FILE} holds no canary")
+        return canaries
+
+    def verify(self) -> None:
+        """Raise CheckpointError unless the weights are byte for byte what config.json says."""
+        path = self.path / WEIGHTS_FILE
+        expected = self.config["weights"]
+        if not path.is_file():
+            raise CheckpointError(f"{self.path}: {WEIGHTS_FILE} is missing")
+        if path.stat().st_size != expected["bytes"]:
+            raise CheckpointError(
+                f"{path}: {path.stat().st_size} bytes where config.json says {expected['bytes']}: truncated or altered"
+            )
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != self.sha256:
+            raise CheckpointError(f"{path}: sha256 is {actual} where config.json says {self.sha256}: altered")
+
+
+def read_checkpoint(path: Path, task: str | None = None, version: str | None = None) -> CheckpointInfo:
+    """Read and validate a checkpoint's config; raises CheckpointError. Weights are left for `verify`."""
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such checkpoint directory")
+    config = _read_json(path / CONFIG_FILE, _MAX_CONFIG_BYTES)
+    info = CheckpointInfo(task or path.parent.name, version or path.name, path, config)
+    try:
+        if config["format_version"] != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: format_version {config['format_version']!r}; this version reads {FORMAT_VERSION}"
+            )
+        codec, architecture = info.codec, info.architecture
+        _ = info.sha256, int(config["weights"]["bytes"])
+        accuracy = info.canary_accuracy
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path / CONFIG_FILE}: {error} is missing or of the wrong type") from None
+    except CheckpointError:
+        raise
+    except (ConfigError, ValueError) as error:
+        raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from None
+    if (architecture.seq_len, architecture.vocab_size) != (codec.seq_len, codec.vocab_size):
+        raise CheckpointError(
+            f"{path}: the architecture is for {architecture.seq_len} cells of {architecture.vocab_size} tokens, "
+            f"the task {codec.name!r} has {codec.seq_len} of {codec.vocab_size}"
+        )
+    if not 0 <= accuracy <= 1:
+        raise CheckpointError(f"{path / CONFIG_FILE}: canary accuracy must be from 0 to 1, not {accuracy}")
+    return info
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    task: Mapping[str, Any],
+    architecture: HRMConfig,
+    weights: bytes,
+    canaries: Sequence[Canary],
+    canary_accuracy: float,
+    training: Mapping[str, Any],
+    identifiers: Mapping[str, int] | None = None,
+) -> CheckpointInfo:
+    """Write a checkpoint beside its final place and move it there; `path` must not exist yet.
+
+    `weights` is a serialised safetensors file, `task` what `Task.describe` says.
+    """
+    if path.exists():
+        raise CheckpointError(f"{path}: exists already; a version is never changed once written")
+    config = {
+        "format_version": FORMAT_VERSION,
+        "task": dict(task),
+        "architecture": architecture.to_dict(),
+        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
+        "canary": {"accuracy": canary_accuracy, "count": len(canaries)},
+        "training": dict(training),
+    }
+    partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    partial.mkdir(parents=True)
+    try:
+        (partial / WEIGHTS_FILE).write_bytes(weights)
+        (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+        (partial / CANARY_FILE).write_text("".join(_canary_line(canary) for canary in canaries))
+        if identifiers is not None:
+            (partial / IDENTIFIERS_FILE).write_text(json.dumps(dict(identifiers)))
+        _sync(partial)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return read_checkpoint(path)
+
+
+def _canary_line(canary: Canary) -> str:
+    fields = {"puzzle": canary.puzzle, "answer": canary.answer, "puzzle_id": canary.puzzle_id}
+    return json.dumps({name: value for name, value in fields.items() if value is not None}) + "\n"
+
+
+def _sync(directory: Path) -> None:
+    for path in directory.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _read_text(path: Path, limit: int) -> str:
+    try:
+        if path.stat().st_size > limit:
+            raise CheckpointError(f"{path}: larger than {limit} bytes")
+        return path.read_text()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent}: {path.name} is missing") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _read_json(path: Path, limit: int) -> dict[str, Any]:
+    try:
+        value = json.loads(_read_text(path, limit))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected an object")
+    return value

@@ -1,0 +1,107 @@
+"""What goes into the engine and what comes out: plain records, free of torch and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.tasks import Task, Tokens
+from service.schemas import HaltedBy, SolveRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """The state of mind of one slot after one segment."""
+
+    tokens: Tokens
+    q_halt: float
+    q_continue: float
+    residual_H: float
+    residual_L: float
+
+
+@dataclass(eq=False, slots=True)
+class Work:
+    """A puzzle that wants a slot.
+
+    Attributes:
+        request: what was asked, with its task set.
+        codec: how the puzzle was read and the answer will be written.
+        tokens: the puzzle, [L].
+        predicted: which cells count for the confidence, [L] booleans.
+        puzzle_id: row of the puzzle embedding.
+        arrived: when it came in (also before it reached this process), by the engine's clock.
+        deadline: by the engine's clock, in seconds.
+        ticket: whatever the source needs to answer; the engine does not look at it.
+    """
+
+    id: str
+    request: SolveRequest
+    codec: Task
+    tokens: Tokens
+    predicted: NDArray[np.bool_]
+    min_segments: int
+    max_segments: int
+    puzzle_id: int = 0
+    arrived: float = 0.0
+    deadline: float = float("inf")
+    ticket: Any = None
+
+    @property
+    def task(self) -> str:
+        """The task it belongs to."""
+        return self.request.task or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a piece of work ended. `tokens` is None where it never ran a segment or went wrong (`error` says how)."""
+
+    work: Work
+    checkpoint: str
+    tokens: Tokens | None
+    halted_by: HaltedBy
+    segments: int
+    q_halt: float
+    q_continue: float
+    confidence: float
+    queue_s: float
+    solve_s: float
+    thoughts: Sequence[Thought] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much work a table can use: `wanted` in all, of which the last `ahead` will wait for a slot to halt."""
+
+    wanted: int
+    ahead: int
+
+
+class Source(Protocol):
+    """Where the engine's work comes from and where its outcomes go. No method may block, but `wait`."""
+
+    def poll(self, room: Mapping[str, Room]) -> list[Work]:
+        """What is ready, at most `room[task].wanted` pieces a task, in the order they should be seated."""
+        ...
+
+    def revoked(self) -> Collection[str]:
+        """Ids that nobody wants an answer to any more (cancelled, or lost to another worker) since the last call."""
+        ...
+
+    def publish(self, outcomes: Sequence[Outcome]) -> None:
+        """Take over what ended."""
+        ...
+
+    def advanced(self, works: Sequence[Work]) -> None:
+        """These have a slot and run a segment just now: their leases deserve renewal."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when there may be work, or when `timeout_s` passed."""
+        ...
