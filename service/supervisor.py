@@ -65,16 +65,42 @@ class Role:
 
 @dataclass(slots=True)
 class Child:
-    """One role, alive."""
+    """One role, life after life."""
 
     role: Role
     patience: Patience
     _process: asyncio.subprocess.Process | None = None
+    _run: asyncio.Task[None] | None = None
     _stopping: bool = False
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self) -> None:
-        """Keep it alive until `stop`; raises ChildFailedError where that is in vain."""
+    def start(self) -> asyncio.Task[None]:
+        """Keep it alive until `stop`; the task raises ChildFailedError where that is in vain."""
+        self._run = asyncio.create_task(self._keep_alive())
+        return self._run
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL when its grace is over or somebody hurries."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            if self._run:
+                self._run.cancel()  # between two lives
+            return
+        process.terminate()
+        waits = [asyncio.create_task(process.wait()), asyncio.create_task(self._hurry.wait())]
+        await asyncio.wait(waits, timeout=self.role.grace_s, return_when=asyncio.FIRST_COMPLETED)
+        if process.returncode is None:
+            log.warning("the %s has not ended %g s after SIGTERM: killing it", self.role.name, self.role.grace_s)
+            process.kill()
+        await process.wait()
+        waits[1].cancel()
+
+    def hurry(self) -> None:
+        """Shorten its grace to nothing."""
+        self._hurry.set()
+
+    async def _keep_alive(self) -> None:
         failures, ever_healthy = 0, False
         for life in itertools.count(1):
             started = time.monotonic()
@@ -98,25 +124,6 @@ class Child:
             log.warning("the %s ended with %s; starting it again in %.1f s", self.role.name, describe_exit(code), pause)
             await asyncio.sleep(pause)
 
-    async def stop(self) -> None:
-        """SIGTERM, and SIGKILL when its grace is over or somebody hurries."""
-        self._stopping = True
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        process.terminate()
-        waits = [asyncio.create_task(process.wait()), asyncio.create_task(self._hurry.wait())]
-        await asyncio.wait(waits, timeout=self.role.grace_s, return_when=asyncio.FIRST_COMPLETED)
-        if process.returncode is None:
-            log.warning("the %s did not end within %g s of SIGTERM: killing it", self.role.name, self.role.grace_s)
-            process.kill()
-        await process.wait()
-        waits[1].cancel()
-
-    def hurry(self) -> None:
-        """Shorten its grace to nothing."""
-        self._hurry.set()
-
     async def _live(self, life: int) -> int:
         self._process = await asyncio.create_subprocess_exec(
             *self.role.command(life),
@@ -128,12 +135,14 @@ class Child:
         return await self._process.wait()
 
 
-async def supervise(roles: Sequence[Role], patience: Patience | None = None) -> None:
-    """Run the roles until SIGTERM or SIGINT, then end them one after the other in the order given.
+async def supervise(groups: Sequence[Sequence[Role]], patience: Patience | None = None) -> None:
+    """Run all roles until SIGTERM or SIGINT, then end them group by group, in the order given.
 
-    A second signal ends them at once. Raises ChildFailedError, after all were ended, where one cannot be kept alive.
+    Within a group all are asked to end, one right after the other, before any is waited for. A second signal ends
+    everything at once. Raises ChildFailedError, after all were ended, where a role cannot be kept alive.
     """
-    children = [Child(role, patience or Patience()) for role in roles]
+    family = [[Child(role, patience or Patience()) for role in group] for group in groups]
+    children = [child for group in family for child in group]
     asked = asyncio.Event()
 
     def on_signal() -> None:
@@ -145,15 +154,12 @@ async def supervise(roles: Sequence[Role], patience: Patience | None = None) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    runs = [asyncio.create_task(child.run()) for child in children]
+    runs = [child.start() for child in children]
     ended = asyncio.create_task(asked.wait())
-    try:
-        await asyncio.wait([*runs, ended], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ended.cancel()
-        for child, run in zip(children, runs, strict=True):
-            await child.stop()
-            run.cancel()
+    await asyncio.wait([*runs, ended], return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
+    for group in family:
+        await asyncio.gather(*(child.stop() for child in group))
     for result in await asyncio.gather(*runs, return_exceptions=True):
         if isinstance(result, Exception):
             raise result

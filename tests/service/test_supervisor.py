@@ -50,7 +50,7 @@ def pids(log: Path, name: str) -> list[int]:
 
 async def supervise_while(work: Callable[[], object], *roles: Role, patience: Patience = QUICK) -> None:
     """Supervise in this process until `work` is done, then SIGTERM."""
-    supervising = asyncio.create_task(supervise(roles, patience))
+    supervising = asyncio.create_task(supervise([roles], patience))
     await work()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(10):
@@ -74,13 +74,15 @@ async def test_a_dead_child_is_started_again_and_its_death_is_told(log: Path, ro
     assert len(set(pids(log, "worker"))) == 3
 
 
-async def test_the_end_comes_in_the_order_of_the_roles(log: Path, role: Callable[..., Role]) -> None:
-    async def all_alive() -> None:
-        await until(lambda: log.read_text().count("\n") == 3)
-
-    roles = [role(name, STEADY) for name in ("api", "worker", "valkey")]
-    await supervise_while(all_alive, *roles)
-    assert log.read_text().splitlines()[3:] == ["api ends", "worker ends", "valkey ends"]
+async def test_the_end_comes_group_by_group(log: Path, role: Callable[..., Role]) -> None:
+    lingering = STEADY.replace('"echo', '"sleep 0.2; echo')
+    groups = [[role("api", lingering), role("worker", STEADY)], [role("valkey", STEADY)]]
+    supervising = asyncio.create_task(supervise(groups, QUICK))
+    await until(lambda: log.read_text().count("\n") == 3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await supervising
+    assert log.read_text().splitlines()[3:] == ["worker ends", "api ends", "valkey ends"]
 
 
 async def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(log: Path, role: Callable[..., Role]) -> None:
@@ -94,7 +96,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_its_grace(log: Path,
 
 
 async def test_a_second_signal_does_not_wait_for_the_grace(log: Path, role: Callable[..., Role]) -> None:
-    supervising = asyncio.create_task(supervise([role("worker", STUBBORN, grace_s=60)], QUICK))
+    supervising = asyncio.create_task(supervise([[role("worker", STUBBORN, grace_s=60)]], QUICK))
     await until(lambda: pids(log, "worker"))
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(0.05)
@@ -107,14 +109,14 @@ async def test_a_second_signal_does_not_wait_for_the_grace(log: Path, role: Call
 async def test_a_child_that_cannot_be_kept_alive_ends_everything(log: Path, role: Callable[..., Role]) -> None:
     roles = [role("api", STEADY), role("worker", "echo worker $$ >> {log}; exit 3")]
     with pytest.raises(ChildFailedError, match=r"the worker cannot be kept alive: it ended 4 times .* exit code 3"):
-        await supervise(roles, QUICK)
+        await supervise([roles], QUICK)
     assert len(pids(log, "worker")) == 4
     assert not psutil.pid_exists(pids(log, "api")[0])
 
 
 async def test_a_child_that_refuses_its_settings_is_not_tried_again(log: Path, role: Callable[..., Role]) -> None:
     with pytest.raises(ChildFailedError, match="the worker refused to start") as caught:
-        await supervise([role("worker", "echo worker $$ >> {log}; exit 2")], QUICK)
+        await supervise([[role("worker", "echo worker $$ >> {log}; exit 2")]], QUICK)
     assert caught.value.exit_code == 2
     assert len(pids(log, "worker")) == 1
 
@@ -142,7 +144,7 @@ def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     parent = f"""
 import asyncio, os, sys
 from service.supervisor import Role, supervise
-asyncio.run(supervise([Role("child", lambda life: [sys.executable, "-c", {child!r}], lambda life: dict(os.environ))]))
+asyncio.run(supervise([[Role("child", lambda life: [sys.executable, "-c", {child!r}], lambda life: dict(os.environ))]]))
 """
     supervisor = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
     assert supervisor.stdout
@@ -157,3 +159,16 @@ asyncio.run(supervise([Role("child", lambda life: [sys.executable, "-c", {child!
 
 def test_exits_in_words() -> None:
     assert [describe_exit(code) for code in (1, -9, -15)] == ["exit code 1", "SIGKILL", "SIGTERM"]
+
+
+async def test_a_child_that_waits_to_be_started_again_is_not(log: Path, role: Callable[..., Role]) -> None:
+    patience = Patience(first_pause_s=0.3)
+    lingering = STEADY.replace('"echo', '"sleep 0.6; echo')
+    roles = [role("api", lingering), role("worker", "echo worker $$ >> {log}; exit 1")]
+
+    async def worker_died() -> None:
+        await until(lambda: pids(log, "api") and pids(log, "worker"))
+        await until(lambda: not psutil.pid_exists(pids(log, "worker")[0]))
+
+    await supervise_while(worker_died, *roles, patience=patience)
+    assert len(pids(log, "worker")) == 1
