@@ -97,6 +97,11 @@ def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
     return _build(path.stem, raw)
 
 
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """What `Recipe.to_dict` gave; raises RecipeError."""
+    return _build(values["name"], {key: value for key, value in values.items() if key != "name"})
+
+
 def _override(raw: dict[str, Any], text: str) -> None:
     key, separator, value = text.partition("=")
     section, dot, name = key.partition(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,6 +19,7 @@ class StateError(RuntimeError):
 
 def save_state(run_dir: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write the state beside the old one, then replace it in one move."""
+    run_dir.mkdir(parents=True, exist_ok=True)
     partial = run_dir / f"{STATE_FILE}.partial"
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, partial, {"facts": json.dumps(facts)}
@@ -26,7 +27,14 @@ def save_state(run_dir: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
     partial.replace(run_dir / STATE_FILE)
 
 
-def load_state(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+class SavedState(NamedTuple):
+    """Tensors by name, and the facts that were saved beside them."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def load_state(run_dir: Path) -> SavedState | None:
     """The saved state, or None where there is none; raises StateError if it is damaged."""
     path = run_dir / STATE_FILE
     if not path.exists():
@@ -34,6 +42,6 @@ def load_state(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, json.loads(file.metadata()["facts"])
+            return SavedState(tensors, json.loads(file.metadata()["facts"]))
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise StateError(f"{path}: the saved state is damaged: {error}") from None

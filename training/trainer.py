@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,7 +21,7 @@ from training.running_batch import RunningBatch
 
 
 @dataclass(slots=True)
-class Progress:
+class StepResult:
     """What one step did. Means are over the rows it concerns; those of halted rows are None where none halted."""
 
     step: int
@@ -36,13 +34,9 @@ class Progress:
     exact: float | None
     segments: float | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """For the log."""
-        return asdict(self)
-
 
 class Trainer:
-    """Model, optimiser, EMA and running batch of one run; `steps` advances them."""
+    """Model, optimiser, EMA and running batch of one run; `advance` moves them on by one step."""
 
     def __init__(self, recipe: Recipe, pool: Pool, device: str = "auto") -> None:
         settings = recipe.train
@@ -61,12 +55,7 @@ class Trainer:
         self.objective = Objective(self.model, settings.gradient, settings.compile)
         self.target_rows = max(1, round(settings.batch_size * settings.target_share))
 
-    def steps(self, until: int) -> Iterator[Progress]:
-        """Advance to step `until`, one segment and one update at a time."""
-        while self.step < until:
-            yield self.advance()
-
-    def advance(self) -> Progress:
+    def advance(self) -> StepResult:
         """One segment of every row, one update of the weights."""
         settings, batch, config = self.settings, self.batch, self.config
         batch.refill(self.pool, self.step, settings.exploration, config.halt_max_segments)
@@ -95,7 +84,7 @@ class Trainer:
             torch.full_like(batch.segments, config.halt_max_segments), config.halt_rule,
         )  # fmt: skip
         halted = int(batch.halted.sum())
-        return Progress(
+        return StepResult(
             step=self.step,
             loss=float(loss.detach()),
             token_loss=float(result.token.detach()),
@@ -114,6 +103,10 @@ class Trainer:
         left = (settings.steps - self.step) / max(1.0, 0.2 * settings.steps)
         fall = settings.final_lr_share + (1 - settings.final_lr_share) * min(1.0, left)
         return settings.lr * warm * fall
+
+    def weights(self) -> dict[str, Tensor]:
+        """The EMA weights: what is judged and published."""
+        return dict(self.ema.model.state_dict())
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training continues from, by name."""
