@@ -51,14 +51,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SolveRequest(Strict):
-    """The body of `POST /solve`, and what waits in the queue."""
+class SolveOptions(Strict):
+    """How a puzzle is to be solved."""
 
     task: Annotated[str, Field(max_length=64)] | None = Field(None, description="Left out: the server's default task.")
-    puzzle: Puzzle = Field(description="Text or a grid; the solution comes back in the same form.")
-    puzzle_id: Annotated[str, Field(max_length=128)] | None = Field(
-        None, description="The identifier of a puzzle embedding, for tasks that need one (ARC)."
-    )
     min_segments: SegmentCount = Field(1, description="Do not halt before.")
     max_segments: SegmentCount | None = Field(None, description="Left out: the checkpoint's own limit.")
     mode: Literal[Mode.ACT, Mode.FIXED] = Field(
@@ -69,6 +65,15 @@ class SolveRequest(Strict):
         None, description="Seconds until the deadline. Left out: the server's default."
     )
     priority: Lane = Field(Lane.NORMAL, description="`high` is served before `normal`.")
+
+
+class SolveRequest(SolveOptions):
+    """The body of `POST /solve`, and what waits in the queue."""
+
+    puzzle: Puzzle = Field(description="Text or a grid; the solution comes back in the same form.")
+    puzzle_id: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="The identifier of a puzzle embedding, for tasks that need one (ARC)."
+    )
 
 
 class Timing(Strict):

@@ -1,0 +1,1 @@
+"""`POST /solve/batch`: many puzzles, a line for each as it ends."""

@@ -1,0 +1,54 @@
+"""Reading a body: bounded in size and time before anything is parsed, then validated in one go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from service.api.errors import ApiError, invalid_body
+from service.problems import ProblemKind
+from service.settings import Settings
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The body; raises ApiError where it is too large, whatever its header says, or too slow.
+
+    FastAPI's own limit would answer in plain text.
+    """
+    limit = settings.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise ApiError(
+            ProblemKind.BODY_TIMEOUT,
+            f"{len(body)} bytes came within {settings.body_timeout_s:g} s, and then no more",
+            headers={"Connection": "close"},
+        ) from None
+    return bytes(body)
+
+
+def parse(model: type[M], body: bytes) -> M:
+    """The body as a model; raises ApiError that says what does not fit and where."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_body(error) from None
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        ProblemKind.BODY_TOO_LARGE, f"a body may have at most {limit} bytes", headers={"Connection": "close"}
+    )

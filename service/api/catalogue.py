@@ -1,0 +1,79 @@
+"""Which tasks this server knows: the registry's current checkpoints, looked at once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from model.checkpoint import CheckpointError, CheckpointInfo
+from model.registry import Registry
+from service.api.errors import ApiError
+from service.problems import ProblemKind
+
+_REFRESH_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Catalogue:
+    """The tasks by name; requests read it, one background loop keeps it fresh.
+
+    Args:
+        registry: Where checkpoints are published.
+        default_task: The task of a request that names none.
+    """
+
+    def __init__(self, registry: Registry, default_task: str | None = None) -> None:
+        self._registry = registry
+        self._default_task = default_task
+        self._tasks: dict[str, CheckpointInfo] = {}
+        self._complaints: dict[str, str] = {}
+        self.refresh()
+
+    def all(self) -> Iterable[CheckpointInfo]:
+        """The current checkpoint of every task."""
+        return self._tasks.values()
+
+    def names(self) -> list[str]:
+        """The known tasks."""
+        return list(self._tasks)
+
+    def find(self, task: str | None) -> CheckpointInfo:
+        """The current checkpoint of a task, or of the default one; raises ApiError."""
+        name = task or self._default_task
+        if name is None:
+            raise ApiError(ProblemKind.BAD_REQUEST, f"task is missing; known: {self._known()}", pointer="/task")
+        found = self._tasks.get(name)
+        if found is None:
+            raise ApiError(ProblemKind.UNKNOWN_TASK, f"no task {name!r}; known: {self._known()}", pointer="/task")
+        return found
+
+    def refresh(self) -> None:
+        """Read the registry; a checkpoint that cannot be read leaves the one before in place."""
+        tasks = {}
+        for name in self._registry.tasks():
+            info = self._tasks.get(name)
+            try:
+                if info is None or info.version != self._registry.current_version(name):
+                    info = self._registry.current(name)
+                self._complaints.pop(name, None)
+            except (CheckpointError, OSError) as error:
+                self._complain(name, str(error))
+            if info is not None:
+                tasks[name] = info
+        self._tasks = tasks
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever, off the event loop: the registry may lie on a slow disk."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            await asyncio.to_thread(self.refresh)
+
+    def _complain(self, name: str, complaint: str) -> None:
+        if self._complaints.get(name) != complaint:
+            log.warning("the registry's current checkpoint cannot be read: %s", complaint, extra={"task": name})
+        self._complaints[name] = complaint
+
+    def _known(self) -> str:
+        return ", ".join(self._tasks) or "none yet"

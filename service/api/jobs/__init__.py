@@ -1,0 +1,1 @@
+"""`/jobs`: puzzles that are asked for now and fetched later."""

@@ -1,0 +1,66 @@
+"""`GET /metrics`: this process' metrics and, where it is told of others (`hrm serve` does), theirs beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import httpx
+from fastapi import FastAPI, Response
+
+from service.api.context import Context
+from service.api.errors import ApiError
+from service.exposition import merge
+from service.metrics import CONTENT_TYPE, LARGEST
+
+_FETCH_TIMEOUT_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def mount(app: FastAPI, context: Context) -> None:
+    """Add the route."""
+
+    async def metrics() -> Response:
+        own = await render_own(context)
+        if context.settings.metrics_from:
+            others = await _fetch(context.settings.metrics_from)
+            own = await asyncio.to_thread(merge, [own.decode(), *others], LARGEST)
+        return Response(own, media_type=CONTENT_TYPE)
+
+    app.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        tags=["about"],
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )(metrics)
+
+
+async def render_own(context: Context) -> bytes:
+    """This process' exposition, with the queue as it stands now; as it stood, where Redis is away."""
+    tasks = context.catalogue.names()
+    context.metrics.know_tasks(tasks)
+    try:
+        depths = await context.desk.depths(tasks)
+    except ApiError:
+        depths = []
+    for depth in depths:
+        context.metrics.queue_depth.labels(depth.task, depth.lane.value).set(depth.waiting)
+        context.metrics.queue_oldest_age.labels(depth.task, depth.lane.value).set(depth.oldest_age_s)
+    return context.metrics.render()
+
+
+async def _fetch(urls: Sequence[str]) -> list[str]:
+    """The expositions that can be had; a process that is just starting has none."""
+
+    async def one(client: httpx.AsyncClient, url: str) -> str:
+        try:
+            return (await client.get(url)).raise_for_status().text
+        except httpx.HTTPError as error:
+            log.info("no metrics from %s: %s", url, error)
+            return ""
+
+    async with httpx.AsyncClient(timeout=_FETCH_TIMEOUT_S, trust_env=False) as client:
+        return await asyncio.gather(*(one(client, url) for url in urls))

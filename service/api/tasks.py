@@ -1,0 +1,74 @@
+"""`GET /tasks`: which puzzles this server takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from pydantic import Field
+
+from model.checkpoint import CheckpointInfo
+from service.api import openapi
+from service.api.access import NEEDS_API_KEY
+from service.api.context import Context
+from service.problems import ProblemKind
+from service.schemas import Puzzle, Strict
+
+
+class TaskInfo(Strict):
+    """One task and its current checkpoint."""
+
+    task: str
+    checkpoint: str = Field(description="As task/version.")
+    description: dict[str, Any] = Field(description="Kind, shape, alphabet.")
+    max_segments: int = Field(description="The limit of a request that names none.")
+    max_segments_cap: int = Field(description="The limit that a request may name.")
+    has_checker: bool = Field(description="Whether `valid` is ever more than null.")
+    needs_puzzle_id: bool
+    example: Puzzle | None
+
+
+_EXAMPLE = {
+    "task": "sudoku",
+    "checkpoint": "sudoku/2026.11.24-1",
+    "description": {"kind": "sudoku", "shape": [9, 9]},
+    "max_segments": 16,
+    "max_segments_cap": 256,
+    "has_checker": True,
+    "needs_puzzle_id": False,
+    "example": "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79",
+}
+
+
+def mount(app: FastAPI, context: Context) -> None:
+    """Add the route."""
+
+    async def tasks(request: Request) -> list[TaskInfo]:
+        context.keyring.caller(request)
+        cap = context.settings.max_segments_cap
+        return [_task_info(checkpoint, cap) for checkpoint in context.catalogue.all()]
+
+    app.get(
+        "/tasks",
+        summary="The tasks and their checkpoints",
+        tags=["about"],
+        responses={
+            200: {"content": {"application/json": {"example": [_EXAMPLE]}}},
+            **openapi.problems(ProblemKind.BAD_KEY),
+        },
+        openapi_extra=NEEDS_API_KEY,
+    )(tasks)
+
+
+def _task_info(checkpoint: CheckpointInfo, cap: int) -> TaskInfo:
+    examples = checkpoint.codec.examples()
+    return TaskInfo(
+        task=checkpoint.task,
+        checkpoint=checkpoint.name,
+        description=checkpoint.task_description,
+        max_segments=min(checkpoint.max_segments, cap),
+        max_segments_cap=cap,
+        has_checker=checkpoint.codec.has_checker,
+        needs_puzzle_id=checkpoint.identifiers is not None,
+        example=examples[0][0] if examples else None,
+    )
