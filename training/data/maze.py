@@ -82,7 +82,7 @@ def _generate(
                 return False
             tries += 1
             walls = rng.random(size) < rng.uniform(low, high)
-            start = rng.integers(0, size)
+            start = int(rng.integers(0, size))
             walls[start] = False
             reached = _walk(walls, shape, start, steps, ways, queue)
             goal = _pick_goal(rng, reached, steps, ways, queue, min_path, unique)

@@ -45,39 +45,44 @@ def canonical(puzzles: Tokens, answers: Tokens) -> tuple[Tokens, Tokens]:
 
 @njit(cache=True)
 def _canonical(puzzles: Tokens, answers: Tokens, forms: Tokens, solutions: Tokens) -> None:
-    rows = np.empty(9, dtype=np.int64)
-    labels = np.empty(9, dtype=np.int64)
     for i in range(len(puzzles)):
         given = (puzzles[i] > BLANK).reshape(9, 9)
         grid = answers[i].astype(np.int64).reshape(9, 9) - 2
         best = np.full((9, 9), 9, dtype=np.int64)
         best_given = np.ones((9, 9), dtype=np.bool_)
-        for turn in range(2):
-            if turn:
-                given, grid = given.T.copy(), grid.T.copy()
-            for first in range(9):
-                for columns in _COLUMN_ORDERS:
-                    for c in range(9):
-                        labels[grid[first, columns[c]]] = c
-                    _order_band(grid, first, columns[0], labels, rows)
-                    order = _compare(grid, rows, columns, labels, best, 1, 3)
-                    if order > 0:
-                        continue
-                    _order_other_bands(grid, columns[0], labels, rows)
-                    if order == 0:
-                        order = _compare(grid, rows, columns, labels, best, 3, 9)
-                    if order < 0:
-                        for r in range(9):
-                            for c in range(9):
-                                best[r, c] = labels[grid[rows[r], columns[c]]]
-                    if order < 0 or (order == 0 and _blank_first(given, rows, columns, best_given)):
-                        for r in range(9):
-                            for c in range(9):
-                                best_given[r, c] = given[rows[r], columns[c]]
+        _search_images(given, grid, best, best_given)
+        _search_images(given.T.copy(), grid.T.copy(), best, best_given)
         for cell in range(81):
             token = best[cell // 9, cell % 9] + 2
             solutions[i, cell] = token
             forms[i, cell] = token if best_given[cell // 9, cell % 9] else BLANK
+
+
+@njit(cache=True)
+def _search_images(given: _Mask, grid: Ints, best: Ints, best_given: _Mask) -> None:
+    """Keep the smallest image of a grid [9, 9] of 0 to 8, and of its clues, over all but the transpose.
+
+    Its first row is 0 to 8, which settles the digits; its first column is sorted as far as the bands allow, which
+    settles the rows. So the images to look at are the 9 rows that can come first times the orders of the columns.
+    """
+    rows = np.empty(9, dtype=np.int64)
+    labels = np.empty(9, dtype=np.int64)
+    for first in range(9):
+        for columns in _COLUMN_ORDERS:
+            for c in range(9):
+                labels[grid[first, columns[c]]] = c
+            _order_band(grid, first, columns[0], labels, rows)
+            order = _compare(grid, rows, columns, labels, best, 1, 3)
+            if order > 0:
+                continue
+            _order_other_bands(grid, columns[0], labels, rows)
+            if order == 0:
+                order = _compare(grid, rows, columns, labels, best, 3, 9)
+            if order < 0 or (order == 0 and _blank_first(given, rows, columns, best_given)):
+                for r in range(9):
+                    for c in range(9):
+                        best[r, c] = labels[grid[rows[r], columns[c]]]
+                        best_given[r, c] = given[rows[r], columns[c]]
 
 
 @njit(cache=True)
