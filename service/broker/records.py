@@ -187,7 +187,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage:
-    """A word to all workers: kind `cancel` (body: id) or `reload` (body: task). It may get lost; the records may not."""
+    """A word to all workers: kind `cancel` (body: id) or `reload` (body: task).
+
+    It may get lost; what it speaks of is in the records and the registry, too.
+    """
 
     kind: str
     body: Mapping[str, str]

@@ -1,0 +1,87 @@
+-- Put a job into its lane, unless it is in already, its lane is full, or its caller has enough.
+-- ARGV: id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, idempotency_key, body_hash, quota,
+--       queue_limit, deadline_problem
+-- Returns {verdict, job id, milliseconds until there is room}.
+
+local id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, key, body_hash, quota, limit,
+  deadline_problem = unpack(ARGV)
+timeout_ms, keep_ms, quota, limit = tonumber(timeout_ms), tonumber(keep_ms), tonumber(quota), tonumber(limit)
+local queue = queue_key(task, lane)
+
+-- Somebody else waits for a job that is in already: it is told, too.
+local function join(job)
+  if reply_to == '' or FINAL[job.state] then return end
+  for process in string.gmatch(job.reply_to, '%S+') do
+    if process == reply_to then return end
+  end
+  redis.call('HSET', job_key(job.id), 'reply_to', job.reply_to .. ' ' .. reply_to)
+end
+
+-- Make room, where no worker does: drop what ended, or should have, while it waited at the front of the lane. At most
+-- once a second, so that refusing stays cheap.
+local function sweep()
+  if now - number(redis.call('HGET', task_key(task), 'swept_ms')) < 1000 then return end
+  redis.call('HSET', task_key(task), 'swept_ms', now)
+  for _, entry in ipairs(redis.call('XRANGE', queue, '(' .. last_delivered(queue), '+', 'COUNT', 500)) do
+    local job = load_job(entry[2][2] or '')
+    if job and not FINAL[job.state] and overdue(job) then end_job(job, 'failed', deadline_problem) end
+    if not job or FINAL[job.state] or overdue(job) then redis.call('XDEL', queue, entry[1]) end
+  end
+end
+
+-- Milliseconds until the lane is empty, at the rate at which the task's jobs end; a second to a minute.
+local function drain_ms(depth)
+  local rate = redis.call('HMGET', task_key(task), 'ended', 'ended_ms', 'since_ms')
+  if not rate[1] then return 60000 end
+  local count = number(rate[1]) * math.exp(-(now - number(rate[2])) / RATE_MEMORY_MS)
+  local seen_ms = RATE_MEMORY_MS * (1 - math.exp(-math.max(now - number(rate[3]), 1000) / RATE_MEMORY_MS))
+  return math.floor(math.min(math.max(depth * seen_ms / math.max(count, 0.001), 1000), 60000))
+end
+
+local known = load_job(id)
+if known then
+  join(known)
+  return {'known', id, 0}
+end
+
+local key_name = idempotency_key(caller, key)
+if key ~= '' then
+  local first = redis.call('GET', key_name)
+  if first then
+    local first_id, first_hash = string.match(first, '^(%S+) (.*)$')
+    local first_job = first_id and load_job(first_id)
+    if first_job then
+      if first_hash ~= body_hash then return {'conflict', first_id, 0} end
+      join(first_job)
+      return {'known', first_id, 0}
+    end
+  end
+end
+
+if timeout_ms <= 0 then return {'expired', id, 0} end
+
+if quota > 0 then
+  redis.call('ZREMRANGEBYSCORE', quota_key(caller), '-inf', now)
+  if redis.call('ZCARD', quota_key(caller)) >= quota then return {'over_quota', id, 1000} end
+end
+
+if waiting(queue) >= limit then
+  sweep()
+  local depth = waiting(queue)
+  if depth >= limit then return {'full', id, drain_ms(depth)} end
+end
+
+local lifetime_ms = timeout_ms + keep_ms + GRACE_MS
+local entry = redis.call('XADD', queue, '*', 'id', id)
+redis.call('HSET', job_key(id), 'format_version', FORMAT_VERSION, 'state', 'queued', 'task', task, 'lane', lane,
+           'entry', entry, 'request', request, 'created_ms', now, 'timeout_ms', timeout_ms,
+           'deadline_ms', now + timeout_ms, 'keep_ms', keep_ms, 'reply_to', reply_to, 'caller', caller,
+           'trace_context', trace_context, 'fence', 0)
+redis.call('PEXPIRE', job_key(id), lifetime_ms)
+redis.call('SADD', tasks_key, task)
+if key ~= '' then redis.call('SET', key_name, id .. ' ' .. body_hash, 'PX', lifetime_ms) end
+if quota > 0 then
+  redis.call('ZADD', quota_key(caller), now + timeout_ms + GRACE_MS, id)
+  redis.call('PEXPIRE', quota_key(caller), lifetime_ms)
+end
+return {'accepted', id, 0}

@@ -1,0 +1,210 @@
+"""The worker's side of the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.client import PubSub
+from redis.exceptions import RedisError
+
+from service.broker import problems
+from service.broker.calls import Calls
+from service.broker.config import BrokerConfig
+from service.broker.connection import BLOCK_S, BLOCKING_TIMEOUT_S, broker_error, connect
+from service.broker.keys import Keys
+from service.broker.records import Claim, ControlMessage, Finished, Renewal
+from service.broker.script import ANNOUNCE, FINISH, HAND_BACK, HAND_OVER, RENEW, TAKE, Argument
+from service.schemas import Lane
+
+_TIMEOUT_S = 5.0
+
+
+class RedisWorkerBroker:
+    """Takes jobs for one worker and publishes what becomes of them; see WorkerBroker.
+
+    Calls that change nothing when they come twice are repeated once on a broken connection. `take` is not: what it
+    delivered while its reply got lost comes again when its lease has run out.
+    """
+
+    def __init__(self, config: BrokerConfig, worker_id: str) -> None:
+        """Connect at the first call.
+
+        Args:
+            config: The deployment's numbers.
+            worker_id: Never used before: leases and crashes are counted by it.
+
+        Raises:
+            ValueError: The URL is not one of a Redis.
+        """
+        self.worker_id = worker_id
+        self.tally: Counter[str] = Counter()
+        """What ended here without reaching a slot, or was taken from others, so far: `cancelled`, `deadline`,
+        `unreadable`, `handed_over`, `poison`."""
+        self._config = config
+        self._keys = Keys(config.namespace)
+        name = f"hrm-worker-{worker_id}"
+        # Two threads may call, while a third waits for control messages.
+        self._client = connect(config.url, name=name, timeout_s=_TIMEOUT_S, connections=4)
+        self._blocking = connect(config.url, name=name, timeout_s=BLOCKING_TIMEOUT_S, connections=4)
+        self._calls = Calls(self._client, url=config.url, tag=self._keys.tag)
+        self._waits = Calls(self._blocking, url=config.url, tag=self._keys.tag)
+        self._marks: dict[str, str] = {}
+        self._subscription: PubSub | None = None
+
+    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None) -> list[Claim]:
+        """See WorkerBroker."""
+        arguments: list[Argument] = []
+        for task, count in room.items():
+            arguments += (task, count, (ahead or {}).get(task, 0))
+        if not arguments:
+            return []
+        claims, marks, (cancelled, deadline, unreadable) = self._calls.run(
+            TAKE,
+            self.worker_id,
+            self._config.high_per_normal,
+            problems.DEADLINE,
+            problems.UNREADABLE,
+            *arguments,
+            repeat=False,
+        )
+        self._marks.update((key.decode(), mark.decode()) for key, mark in marks)
+        self.tally.update(cancelled=cancelled, deadline=deadline, unreadable=unreadable)
+        return [_claim(fields) for fields in claims]
+
+    def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
+        """See WorkerBroker."""
+        keys = [key for task in tasks for key in self._keys.watched(task)]
+        marks = [self._marks.get(key, "0-0") for key in keys]
+        until = time.monotonic() + timeout_s
+        while (left_s := until - time.monotonic()) > 0:
+            block_ms = max(1, int(min(left_s, BLOCK_S) * 1000))
+            if self._waits.command("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *keys, *marks):
+                return
+
+    def renew(self, claims: Sequence[Claim]) -> Renewal:
+        """See WorkerBroker."""
+        if not claims:
+            return Renewal(lost=(), cancelled=())
+        lost, cancelled = self._calls.run(RENEW, self.worker_id, *_named(claims))
+        return Renewal(lost=[job.decode() for job in lost], cancelled=[job.decode() for job in cancelled])
+
+    def finish(self, endings: Sequence[Finished]) -> list[bool]:
+        """See WorkerBroker."""
+        if not endings:
+            return []
+        arguments: list[Argument] = []
+        for ending in endings:
+            arguments += (ending.id, ending.fence, ending.state, ending.payload)
+        return [bool(verdict) for verdict in self._calls.run(FINISH, self.worker_id, *arguments)]
+
+    def hand_back(self, claims: Sequence[Claim]) -> None:
+        """See WorkerBroker."""
+        if claims:
+            self._calls.run(HAND_BACK, self.worker_id, *_named(claims))
+
+    def reclaim(self, room: Mapping[str, int]) -> list[Claim]:
+        """See WorkerBroker.
+
+        After Redis was away, its holders have one lease to renew before anything is taken from them.
+        """
+        if self._redis_was_there():
+            config = self._config
+            handed_over, poison = self._calls.run(
+                HAND_OVER,
+                "",
+                int(config.lease_s * 1000),
+                self.worker_id,
+                config.max_crashes,
+                config.max_losses,
+                problems.POISON,
+            )
+            self.tally.update(handed_over=handed_over, poison=poison)
+        return self.take({task: count for task, count in room.items() if count > 0})
+
+    def control(self, timeout_s: float) -> list[ControlMessage]:
+        """See WorkerBroker."""
+        try:
+            if self._subscription is None:
+                self._subscription = self._blocking.pubsub(ignore_subscribe_messages=True)
+                self._subscription.subscribe(self._keys.control)
+            messages: list[ControlMessage] = []
+            until = time.monotonic() + timeout_s
+            while True:
+                left_s = 0.0 if messages else max(0.0, until - time.monotonic())
+                raw = self._subscription.get_message(timeout=min(left_s, BLOCK_S))
+                if raw is not None:
+                    messages += _control_message(raw["data"])
+                elif messages or time.monotonic() >= until:
+                    return messages
+        except RedisError as error:
+            self._unsubscribe()
+            raise broker_error(self._config.url, error) from error
+
+    def announce(self, description: Mapping[str, object]) -> None:
+        """See WorkerBroker."""
+        self._calls.run(ANNOUNCE, self.worker_id, int(self._config.lease_s * 1000), json.dumps(dict(description)))
+
+    def retire(self) -> None:
+        """See WorkerBroker."""
+        self._calls.run(ANNOUNCE, self.worker_id, 0, "")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._unsubscribe()
+        self._calls.close()
+        self._waits.close()
+
+    def _redis_was_there(self) -> bool:
+        lease_s = self._config.lease_s
+        troubled_at = max(self._calls.troubled_at, self._waits.troubled_at)
+        if time.monotonic() - troubled_at < lease_s:
+            return False
+        # A reconnection may go unseen here, a young server does not. It tells whole seconds.
+        return self._uptime_s() > lease_s
+
+    def _uptime_s(self) -> int:
+        try:
+            return int(self._client.info("server")["uptime_in_seconds"])
+        except RedisError as error:
+            raise broker_error(self._config.url, error) from error
+
+    def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(RedisError):
+                self._subscription.close()
+            self._subscription = None
+
+
+def _named(claims: Sequence[Claim]) -> list[Argument]:
+    return [part for claim in claims for part in (claim.id, claim.fence)]
+
+
+def _claim(fields: Sequence[Any]) -> Claim:
+    job_id, task, lane, request, fence, deliveries, deadline_in_ms, waited_ms, trace_context = fields
+    return Claim(
+        id=job_id.decode(),
+        task=task.decode(),
+        lane=Lane(lane.decode()),
+        request=request,
+        fence=fence,
+        deliveries=deliveries,
+        deadline_in_s=deadline_in_ms / 1000,
+        waited_s=waited_ms / 1000,
+        trace_context=trace_context.decode(errors="replace"),
+    )
+
+
+def _control_message(data: bytes) -> list[ControlMessage]:
+    """The message, or nothing where it cannot be read: what it says is in the records, too."""
+    try:
+        fields = json.loads(data)
+        kind = fields.pop("kind")
+        fields.pop("format_version")
+    except (ValueError, AttributeError, KeyError):
+        return []
+    return [ControlMessage(str(kind), {str(name): str(value) for name, value in fields.items()})]
