@@ -21,5 +21,5 @@ class BrokerConfig:
     """While both lanes hold something, so many of the high lane are taken before one of the normal lane."""
     max_crashes: int = 3
     """A job that so many workers died of, while it sat in a slot, is given up."""
-    max_losses: int = 20
+    max_losses: int = 10
     """So is one that so many workers died with, before they said that it sat in a slot."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from service.problems import ProblemKind
 
 
-def _problem(slug: str, title: str, status: int, detail: str) -> bytes:
-    return json.dumps({"type": slug, "title": title, "status": status, "detail": detail}).encode()
+def _payload(kind: ProblemKind, detail: str) -> bytes:
+    return kind.problem(detail).model_dump_json(exclude_none=True).encode()
 
 
-DEADLINE = _problem("deadline", "Deadline passed", 504, "The deadline passed before a worker was free.")
-POISON = _problem("poison", "Job given up", 500, "Too many workers died while they held this job; it was given up.")
-UNREADABLE = _problem(
-    "unreadable", "Job not readable", 500, "The job was written by a newer version than its worker's."
-)
+DEADLINE = _payload(ProblemKind.DEADLINE, "the deadline passed before a worker was free")
+POISON = _payload(ProblemKind.DEAD_LETTER, "too many workers died while they held this job")
+UNREADABLE = _payload(ProblemKind.DEAD_LETTER, "the job was written by a newer version than its worker's")

@@ -5,7 +5,7 @@ Nothing here talks to Redis; nothing outside `service.broker` knows keys or scri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -263,7 +263,7 @@ class WorkerBroker(Protocol):
         """At most `room[task]` jobs of each task, high lane first; never blocks.
 
         Of these the last `ahead[task]` are only fetched ahead: should this worker crash, it is not held against them
-        before a renewal named them. All others count as seated at once.
+        before a renewal named them as seated. All others count as seated at once.
         """
         ...
 
@@ -271,8 +271,11 @@ class WorkerBroker(Protocol):
         """Return when something was enqueued since the last `take`, or when `timeout_s` passed."""
         ...
 
-    def renew(self, claims: Sequence[Claim]) -> Renewal:
-        """Extend the leases of claims whose slots advanced, and of claims that were just seated."""
+    def renew(self, claims: Sequence[Claim], ahead: Collection[str] = ()) -> Renewal:
+        """Extend the leases of claims whose slots advanced, and of those that are still fetched ahead.
+
+        `ahead` holds the ids of the latter; all others count as seated from now on.
+        """
         ...
 
     def finish(self, endings: Sequence[Finished]) -> list[bool]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from redis.client import PubSub
@@ -86,11 +86,14 @@ class RedisWorkerBroker:
             if self._waits.command("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *keys, *marks):
                 return
 
-    def renew(self, claims: Sequence[Claim]) -> Renewal:
+    def renew(self, claims: Sequence[Claim], ahead: Collection[str] = ()) -> Renewal:
         """See WorkerBroker."""
         if not claims:
             return Renewal(lost=(), cancelled=())
-        lost, cancelled = self._calls.run(RENEW, self.worker_id, *_named(claims))
+        arguments: list[Argument] = []
+        for claim in claims:
+            arguments += (claim.id, claim.fence, int(claim.id not in ahead))
+        lost, cancelled = self._calls.run(RENEW, self.worker_id, *arguments)
         return Renewal(lost=[job.decode() for job in lost], cancelled=[job.decode() for job in cancelled])
 
     def finish(self, endings: Sequence[Finished]) -> list[bool]:
@@ -104,8 +107,11 @@ class RedisWorkerBroker:
 
     def hand_back(self, claims: Sequence[Claim]) -> None:
         """See WorkerBroker."""
-        if claims:
-            self._calls.run(HAND_BACK, self.worker_id, *_named(claims))
+        arguments: list[Argument] = []
+        for claim in claims:
+            arguments += (claim.id, claim.fence)
+        if arguments:
+            self._calls.run(HAND_BACK, self.worker_id, *arguments)
 
     def reclaim(self, room: Mapping[str, int]) -> list[Claim]:
         """See WorkerBroker.
@@ -178,10 +184,6 @@ class RedisWorkerBroker:
             with contextlib.suppress(RedisError):
                 self._subscription.close()
             self._subscription = None
-
-
-def _named(claims: Sequence[Claim]) -> list[Argument]:
-    return [part for claim in claims for part in (claim.id, claim.fence)]
 
 
 def _claim(fields: Sequence[Any]) -> Claim:

@@ -13,6 +13,7 @@ for i = 2, #ARGV, 4 do
     -- Also where the lease ran out and nobody took the job since: the answer is as good as any.
     if job.cancelled ~= '' then
       settle(job, 'cancelled', '')
+      verdict = state == 'cancelled' and 1 or 0
     else
       settle(job, state, payload)
       verdict = 1
