@@ -30,9 +30,18 @@ class DataRecipe:
     """Fewest and most clues of a generated puzzle; minimal puzzles keep what they have."""
     minimal_share: float = 0.5
     """Share of the generated puzzles in which no clue can be left out."""
+    min_path: int = 0
+    """Fewest steps from S to G in a generated maze (0: its longer side)."""
+    unique_path: bool = False
+    """Generate only mazes with a single shortest path, so that there is one right answer."""
     csv: list[str] = field(default_factory=list)
     """Files in the CSV format (source,question,answer,rating) to mix in."""
     csv_weight: float = 1.0
+    """Of each file."""
+    dataset: list[str] = field(default_factory=list)
+    """Dataset folders to mix in (`hrm-train data build`, or upstream's)."""
+    dataset_weight: float = 1.0
+    """Of each folder."""
     heldout: int = 512
     """Puzzles set aside, drawn evenly from all sources, to judge the run by."""
 

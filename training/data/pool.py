@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.tasks import Task, Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Puzzles with answers, both [n, L] tokens, and how often the pool draws from them."""
+    """Puzzles with answers, both [n, L] tokens, and how often the pool draws from them.
+
+    Attributes:
+        sha256, licence: what a checkpoint's card says of the data; the licence where it is known.
+        starts: where each group of puzzles starts that are copies of one another, [g]; None: every puzzle is alone.
+        puzzle_ids: the puzzle embedding of every puzzle, [n]. They were augmented when they were given their ids, so
+            the pool shows them as they are.
+        heldout: what the data itself sets aside to be judged by; None: the last puzzles serve.
+    """
 
     name: str
     puzzles: Tokens
     answers: Tokens
     weight: float
+    sha256: str = ""
+    licence: str | None = None
+    starts: NDArray[np.integer[Any]] | None = None
+    puzzle_ids: NDArray[np.int32] | None = None
+    heldout: Source | None = None
 
     def __len__(self) -> int:
         return len(self.puzzles)
 
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint's card says of the source."""
+        return {"name": self.name, "count": len(self), "sha256": self.sha256, "licence": self.licence}
+
     def split(self, heldout: int) -> tuple[Source, Source]:
-        """The source without its last `heldout` puzzles, and those."""
+        """The source without `heldout` of its puzzles, and those. No group of copies is split."""
+        if self.heldout is not None:
+            spread = np.linspace(0, len(self.heldout) - 1, min(heldout, len(self.heldout))).astype(np.intp)
+            return self, self.heldout.rows(spread)
         cut = len(self) - heldout
-        return (
-            Source(self.name, self.puzzles[:cut], self.answers[:cut], self.weight),
-            Source(self.name, self.puzzles[cut:], self.answers[cut:], self.weight),
+        if self.starts is not None:
+            cut = int(self.starts[np.searchsorted(self.starts, cut, side="right") - 1])
+        return self.rows(slice(None, cut)), self.rows(slice(cut, None))
+
+    def rows(self, which: slice | NDArray[np.intp]) -> Source:
+        """The source reduced to some of its puzzles; groups are no longer told apart."""
+        return replace(
+            self,
+            puzzles=self.puzzles[which],
+            answers=self.answers[which],
+            puzzle_ids=None if self.puzzle_ids is None else self.puzzle_ids[which],
+            starts=None,
         )
 
 
@@ -43,8 +74,10 @@ class Pool:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, row]))
 
     def draw(self, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        """One puzzle and its answer under a random symmetry, each [L]."""
+        """One puzzle and its answer, each [L], under a random symmetry where they were not augmented before."""
         source = self.sources[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
         index = rng.integers(len(source))
+        if source.puzzle_ids is not None:
+            return source.puzzles[index], source.answers[index]
         symmetry = self.task.random_symmetry(rng)
         return symmetry.apply(source.puzzles[index]), symmetry.apply(source.answers[index])

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from model.tasks import Tokens
+from training.data.errors import DataError
 from training.data.sudoku_solver import CELL_ORDER, DIGIT_ORDER, PLACED, SIZE, Ints, new_stack, place, search, start
 
 FEWEST_CLUES = 17
@@ -43,16 +44,16 @@ def generate(
         Puzzles and answers, each [count, 81] tokens.
 
     Raises:
-        ValueError: If the range of clues or the share is out of bounds.
+        DataError: If the range of clues or the share is out of bounds.
     """
     low, high = clues
     if not FEWEST_CLUES <= low <= high <= 81 or high < REACHABLE_CLUES:
-        raise ValueError(
+        raise DataError(
             f"clues {low} to {high}: the range lies within {FEWEST_CLUES} to 81 and reaches up to at least "
             f"{REACHABLE_CLUES}"
         )
     if not 0 <= minimal_share <= 1:
-        raise ValueError(f"minimal_share {minimal_share} is not between 0 and 1")
+        raise DataError(f"minimal_share {minimal_share} is not between 0 and 1")
     chunks = -(-count // _CHUNK)
     puzzles = np.empty((chunks * _CHUNK, 81), dtype=np.uint8)
     answers = np.empty_like(puzzles)
