@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import aclosing
 from queue import SimpleQueue
 from types import TracebackType
@@ -232,7 +232,7 @@ class Client:
         """See `AsyncClient.solve`."""
         return self._run(self._client.solve(puzzle, **options))
 
-    def solve_many(self, puzzles: Iterable[Puzzle | SolveRequest], **options: Any) -> Iterator[Outcome]:
+    def solve_many(self, puzzles: Iterable[Puzzle | SolveRequest], **options: Any) -> Generator[Outcome, None, None]:
         """See `AsyncClient.solve_many`; `progress` is called from another thread."""
         results: SimpleQueue[Outcome | None] = SimpleQueue()
 

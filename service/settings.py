@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     )
 
     # The worker
+    worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = Field(
+        None,
+        description="The worker's name in the queue, which no worker may have had before. Leave it out: `hrm serve` "
+        "sets it, so that it can hand over what a dead worker held.",
+    )
     slots: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="Puzzles that are reasoned about at the same time. Left out, the worker picks for its device."
     )

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from service.lifeline import lifeline
 
@@ -42,25 +43,52 @@ class Patience:
         return min(self.longest_pause_s, self.first_pause_s * 2.0 ** max(0, failures - 1))
 
 
+class Process(Protocol):
+    """What is alive in one life of a child; `asyncio.subprocess.Process` is one."""
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended, as `subprocess` says it; None while it lives."""
+        ...
+
+    async def wait(self) -> int:
+        """Its return code, when it has ended."""
+        ...
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self) -> None:
+        """End it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What a child is: how one life of it starts, and how it ends.
 
     Args:
         name: For messages.
-        command: The argument list of its n-th life, counted from 1.
-        environment: All the variables of its n-th life.
+        launch: Starts its n-th life, counted from 1.
         grace_s: Seconds from SIGTERM to SIGKILL.
         after_death: Called with the number of the life that ended without having been asked to.
-        pass_fds: Open files it inherits.
     """
 
     name: str
-    command: Callable[[int], Sequence[str]]
-    environment: Callable[[int], Mapping[str, str]]
+    launch: Callable[[int], Awaitable[Process]]
     grace_s: float = 10.0
     after_death: Callable[[int], Awaitable[None]] | None = None
-    pass_fds: Sequence[int] = ()
+
+
+async def launch(command: Sequence[str], environment: Mapping[str, str]) -> Process:
+    """Start a command that dies with us; `environment` is all it gets, beside its lifeline."""
+    return await asyncio.create_subprocess_exec(
+        *command,
+        env={**environment, **lifeline()},
+        stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on in order
+    )
 
 
 @dataclass(slots=True)
@@ -69,7 +97,7 @@ class Child:
 
     role: Role
     patience: Patience
-    _process: asyncio.subprocess.Process | None = None
+    _process: Process | None = None
     _run: asyncio.Task[None] | None = None
     _stopping: bool = False
     _hurry: asyncio.Event = field(default_factory=asyncio.Event)
@@ -91,7 +119,7 @@ class Child:
         waits = [asyncio.create_task(process.wait()), asyncio.create_task(self._hurry.wait())]
         await asyncio.wait(waits, timeout=self.role.grace_s, return_when=asyncio.FIRST_COMPLETED)
         if process.returncode is None:
-            log.warning("the %s has not ended %g s after SIGTERM: killing it", self.role.name, self.role.grace_s)
+            log.warning("the %s has not ended in time: killing it", self.role.name)
             process.kill()
         await process.wait()
         waits[1].cancel()
@@ -104,7 +132,8 @@ class Child:
         failures, ever_healthy = 0, False
         for life in itertools.count(1):
             started = time.monotonic()
-            code = await self._live(life)
+            self._process = await self.role.launch(life)
+            code = await self._process.wait()
             if self._stopping:
                 return
             if self.role.after_death:
@@ -123,16 +152,6 @@ class Child:
             pause = self.patience.pause(failures)
             log.warning("the %s ended with %s; starting it again in %.1f s", self.role.name, describe_exit(code), pause)
             await asyncio.sleep(pause)
-
-    async def _live(self, life: int) -> int:
-        self._process = await asyncio.create_subprocess_exec(
-            *self.role.command(life),
-            env={**self.role.environment(life), **lifeline()},
-            pass_fds=self.role.pass_fds,
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the supervisor, which passes it on in order
-        )
-        return await self._process.wait()
 
 
 async def supervise(groups: Sequence[Sequence[Role]], patience: Patience | None = None) -> None:

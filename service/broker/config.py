@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.settings import Settings, SettingsError, variable
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerConfig:
@@ -23,3 +25,15 @@ class BrokerConfig:
     """A job that so many workers died of, while it sat in a slot, is given up."""
     max_losses: int = 10
     """So is one that so many workers died with, before they said that it sat in a slot."""
+
+
+def broker_config(settings: Settings) -> BrokerConfig:
+    """The part of the settings that is about the queue; raises SettingsError where no Redis is set."""
+    if settings.redis_url is None:
+        raise SettingsError(f"{variable('redis_url')} is not set; only `hrm serve` brings its own Redis")
+    return BrokerConfig(
+        settings.redis_url.get_secret_value(),
+        namespace=settings.namespace,
+        lease_s=settings.lease_s,
+        queue_limit=settings.queue_limit,
+    )

@@ -84,6 +84,11 @@ class EmbeddedServer:
         """The running server's process id."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    @property
+    def returncode(self) -> int | None:
+        """How the last one ended, as `subprocess` says it; None while it runs, and where none was started."""
+        return self._process.poll() if self._process is not None else None
+
     def start(self) -> Self:
         """Start the server and wait until it answers.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.supervisor import ChildFailedError, Patience, Role, describe_exit, supervise
+from service.supervisor import ChildFailedError, Patience, Role, describe_exit, launch, supervise
 
 QUICK = Patience(first_pause_s=0.02, longest_pause_s=0.1, healthy_s=5.0, short_lives=4)
 STEADY = 'trap "echo {name} ends >> {log}; exit 0" TERM; echo {name} $$ >> {log}; while :; do sleep 0.01; done'
@@ -32,7 +32,7 @@ def role(log: Path) -> Callable[..., Role]:
 
     def role(name: str, script: str, **more: object) -> Role:
         text = script.format(name=name, log=log)
-        return Role(name, lambda life: ["sh", "-c", text], lambda life: dict(os.environ, LIFE=str(life)), **more)
+        return Role(name, lambda life: launch(["sh", "-c", text], {**os.environ, "LIFE": str(life)}), **more)
 
     return role
 
@@ -143,8 +143,8 @@ def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     )
     parent = f"""
 import asyncio, os, sys
-from service.supervisor import Role, supervise
-asyncio.run(supervise([[Role("child", lambda life: [sys.executable, "-c", {child!r}], lambda life: dict(os.environ))]]))
+from service.supervisor import Role, launch, supervise
+asyncio.run(supervise([[Role("child", lambda life: launch([sys.executable, "-c", {child!r}], os.environ))]]))
 """
     supervisor = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE)
     assert supervisor.stdout
