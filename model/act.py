@@ -36,7 +36,3 @@ def continue_target(q_halt: Tensor, q_continue: Tensor, is_last: Tensor, rule: H
     best = q_halt if rule == "halt_over_zero" else torch.where(is_last, q_halt, torch.maximum(q_halt, q_continue))
     return torch.sigmoid(best)
 
-
-def exploration_minimum(explore: Tensor, drawn: Tensor) -> Tensor:
-    """M_min per row in training: `drawn` (from 2..M_max) where the row explores, else 1."""
-    return torch.where(explore, drawn, torch.ones_like(drawn))

@@ -27,6 +27,10 @@ class Observer(Protocol):
         """One piece of work ended."""
         ...
 
+    def revoked(self, task: str, count: int) -> None:
+        """Nobody wanted these any more."""
+        ...
+
     def alive(self, live: int) -> None:
         """The loop went round, with so many live slots."""
         ...
@@ -68,7 +72,8 @@ class Engine:
         ended = self._collect()
         if revoked := self._source.revoked():
             for table in self.tables:
-                table.revoke(revoked, self._clock())
+                if count := table.revoke(revoked, self._clock()):
+                    self._observer.revoked(table.task_name, count)
         if fetch:
             self._fetch()
         chosen = self._schedule.pick([table for table in self.tables if table.busy])

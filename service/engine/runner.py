@@ -40,6 +40,8 @@ class Readback:
     confidence: NDArray[np.float32]
     residual_H: NDArray[np.float32]
     residual_L: NDArray[np.float32]
+    shape: int
+    """Rows that the device ran, padding included."""
     device_s: float
 
 

@@ -85,7 +85,7 @@ class SlotTable:
 
     def check(self) -> None:
         """Raise InvariantError unless free + held = size and every index agrees."""
-        held = {seat.slot for seat in self.seats if seat is not None}
+        held = {slot for slot, seat in enumerate(self.seats) if seat is not None}
         if held & set(self._free) or len(held) + len(set(self._free)) != self.size:
             raise InvariantError(f"{len(held)} held and {len(self._free)} free of {self.size} slots")
         if {seat.slot for seat in self._by_id.values()} != held:

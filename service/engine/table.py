@@ -29,6 +29,8 @@ class Segment:
     task: str
     live: int
     idle: int
+    shape: int
+    """Rows that the device ran."""
     device_s: float
     gaps: Sequence[int]
 
@@ -116,7 +118,7 @@ class Table:
         self._running = []
         self._halts_per_segment += 0.2 * (len(outcomes) - self._halts_per_segment)
         gaps, self._gaps = self._gaps, []
-        return outcomes, Segment(self.task_name, live, self.slots.size - live, readback.device_s, gaps)
+        return outcomes, Segment(self.task_name, live, self.slots.size - live, readback.shape, readback.device_s, gaps)
 
     def revoke(self, ids: Collection[str], now: float) -> int:
         """Free the slots of work that nobody wants any more; says how many pieces were found."""

@@ -57,6 +57,7 @@ class TorchRunner:
         """How many slots there are."""
         return self._size
 
+    @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
         """Put fresh puzzles into slots."""
         rows = torch.from_numpy(admission.slots).to(self.device)
@@ -126,6 +127,7 @@ class TorchRunner:
             confidence=numbers[2],
             residual_H=numbers[3],
             residual_L=numbers[4],
+            shape=len(result.tokens),
             device_s=time.perf_counter() - start,
         )
 

@@ -1,0 +1,139 @@
+"""The engine's tests drive its loop with a scripted runner and a clock that is moved by hand."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from model.tasks import get_task
+from service.engine.loop import Engine
+from service.engine.runner import Readback
+from service.engine.table import Table
+from service.engine.work import Work
+from service.schemas import SolveRequest
+
+SUDOKU = get_task("sudoku")
+PUZZLE = SUDOKU.examples()[0][0]
+TOKENS = SUDOKU.parse(PUZZLE)
+
+
+def work(name, segments=1, *, low=1, high=16, deadline=float("inf"), arrived=0.0, trace=False, task="sudoku"):
+    """Work that the scripted runner halts after `segments`."""
+    tokens = TOKENS.copy()
+    tokens[0] = segments  # the script's message to the runner
+    return Work(
+        id=name, request=SolveRequest(task=task, puzzle=PUZZLE, trace=trace), codec=SUDOKU, tokens=tokens,
+        predicted=np.ones(81, bool), min_segments=low, max_segments=high, deadline=deadline, arrived=arrived,
+    )  # fmt: skip
+
+
+class ScriptedRunner:
+    """Halts a puzzle after the number of segments that its first token says. Scripted: there is no network."""
+
+    def __init__(self, size, device_s=1.0):
+        self.size, self.device_s = size, device_s
+        self.tokens = np.zeros((size, 81), np.uint8)
+        self.left = np.zeros(size, int)
+        self.launched = []
+        self.poisoned = set()
+
+    def admit(self, admission):
+        self.tokens[admission.slots] = admission.tokens
+        self.left[admission.slots] = np.minimum(admission.tokens[:, 0], admission.max_segments)
+
+    def launch(self, slots):
+        self.launched.append(slots.tolist())
+
+    def collect(self):
+        slots = np.array(self.launched[-1])
+        self.left[slots] -= 1
+        halted = self.left[slots] <= 0
+        q = np.where(halted, 1.0, -1.0).astype(np.float32)
+        q[np.isin(slots, list(self.poisoned))] = np.nan
+        zeros = np.zeros(len(slots), np.float32)
+        return Readback(
+            self.tokens[slots].copy(), halted, halted, q, -q, zeros + 0.5, zeros, zeros, len(slots), self.device_s
+        )
+
+    def describe(self):
+        return {"backend": "scripted"}
+
+
+@dataclass
+class ListSource:
+    """Work from a list; outcomes into a list."""
+
+    waiting: deque = field(default_factory=deque)
+    outcomes: list = field(default_factory=list)
+    gone: set = field(default_factory=set)
+    moved: list = field(default_factory=list)
+
+    def poll(self, room):
+        left = {task: r.wanted for task, r in room.items()}
+        works = []
+        for w in list(self.waiting):
+            if left.get(w.task, 0) > 0:
+                left[w.task] -= 1
+                self.waiting.remove(w)
+                works.append(w)
+        return works
+
+    def revoked(self):
+        gone, self.gone = self.gone, set()
+        return gone
+
+    def publish(self, outcomes):
+        self.outcomes += outcomes
+
+    def advanced(self, works):
+        self.moved.append([w.id for w in works])
+
+    def wait(self, timeout_s):
+        pass
+
+
+class Notes:
+    """An observer that writes everything down."""
+
+    def __init__(self):
+        self.segments, self.ended, self.rounds, self.dropped = [], [], [], 0
+
+    def segment(self, segment):
+        self.segments.append(segment)
+
+    def outcome(self, outcome):
+        self.ended.append(outcome)
+
+    def revoked(self, task, count):
+        self.dropped += count
+
+    def alive(self, live):
+        self.rounds.append(live)
+
+
+class Bench:
+    """An engine with everything around it in reach."""
+
+    def __init__(self, *sizes, names=("sudoku", "other"), device_s=(1.0, 1.0)):
+        self.now = 0.0
+        self.source, self.notes = ListSource(), Notes()
+        self.runners = [ScriptedRunner(size, cost) for size, cost in zip(sizes, device_s, strict=False)]
+        self.tables = [Table(name, f"{name}/1", r) for name, r in zip(names, self.runners, strict=False)]
+        self.engine = Engine(self.tables, self.source, self.notes, lambda: self.now, strict=True)
+
+    def tick(self, times=1):
+        for _ in range(times):
+            self.now += 1.0
+            self.engine.tick()
+
+    def give(self, *works):
+        self.source.waiting.extend(works)
+
+    def ended(self):
+        return {o.work.id: o for o in self.source.outcomes}
+
+
+@pytest.fixture
+def bench():
+    return Bench

@@ -1,0 +1,164 @@
+"""Promises of the loop, with a scripted runner."""
+
+import math
+
+from service.schemas import HaltedBy
+from tests.service.engine.conftest import work
+
+
+def test_every_puzzle_ends_once_with_the_segments_it_needed(bench):
+    b = bench(4)
+    b.give(*(work(str(n), segments=n % 5 + 1) for n in range(40)))
+    b.tick(60)
+    assert len(b.source.outcomes) == 40
+    assert all(o.segments == int(name) % 5 + 1 for name, o in b.ended().items())
+    assert {o.halted_by for o in b.source.outcomes} == {HaltedBy.ACT}
+
+
+def test_a_halted_slot_runs_another_puzzle_in_the_very_next_segment(bench):
+    b = bench(3)
+    b.give(*(work(str(n), segments=1 + n % 3) for n in range(60)))
+    b.tick(25)
+    assert all(len(slots) == 3 for slots in b.runners[0].launched), "no slot was empty while work waited"
+    assert {gap for segment in b.notes.segments for gap in segment.gaps} == {0}
+
+
+def test_a_slot_never_waits_for_another(bench):
+    b = bench(2)
+    b.give(work("slow", segments=16), *(work(f"quick {n}") for n in range(10)))
+    b.tick(12)
+    assert [name for name in b.ended() if name.startswith("quick")] == [f"quick {n}" for n in range(10)]
+    assert "slow" not in b.ended()
+
+
+def test_outcomes_are_published_after_the_next_segment_was_launched(bench):
+    b = bench(1)
+    order = []
+    launch, publish = b.runners[0].launch, b.source.publish
+    b.runners[0].launch = lambda slots: (order.append("launch"), launch(slots))
+    b.source.publish = lambda outcomes: (order.append(f"publish {outcomes[0].work.id}"), publish(outcomes))
+    b.give(work("a"), work("b"))
+    b.tick(3)
+    assert order == ["launch", "launch", "publish a", "publish b"]
+
+
+def test_work_is_fetched_ahead_only_as_much_as_is_expected_to_halt(bench):
+    b = bench(4)
+    b.give(*(work(str(n), segments=8) for n in range(50)))
+    b.tick(4)
+    assert len(b.tables[0].staged) == 0, "nobody halts, nothing is fetched ahead"
+    b.tick(30)
+    assert len(b.tables[0].staged) <= 4
+
+
+def test_minimum_and_limit_of_a_request_hold(bench):
+    b = bench(2)
+    b.give(work("limited", segments=9, high=3))
+    b.tick(6)
+    assert b.ended()["limited"].segments == 3
+
+
+def test_deadline_ends_a_seated_puzzle_with_its_best_answer(bench):
+    b = bench(1)
+    b.give(work("late", segments=16, deadline=3.5))
+    b.tick(5)
+    outcome = b.ended()["late"]
+    assert outcome.halted_by is HaltedBy.DEADLINE
+    assert outcome.tokens is not None
+    assert b.tables[0].slots.held == 0
+
+
+def test_deadline_ends_a_staged_puzzle_without_a_seat(bench):
+    b = bench(1)
+    b.give(work("first", segments=4), work("late", deadline=2.5), work("last"))
+    b.tick(12)
+    late = b.ended()["late"]
+    assert (late.halted_by, late.tokens, late.segments) == (HaltedBy.DEADLINE, None, 0)
+    assert set(b.ended()) == {"first", "late", "last"}
+
+
+def test_a_revoked_puzzle_frees_its_slot_within_one_segment(bench):
+    b = bench(1)
+    b.give(work("unwanted", segments=16), work("next"))
+    b.tick(2)
+    b.source.gone = {"unwanted"}
+    b.tick(1)
+    assert b.source.moved[-1] == ["next"]
+    b.tick(2)
+    assert set(b.ended()) == {"next"}
+    assert b.notes.dropped == 1
+
+
+def test_a_readback_for_a_revoked_seat_is_dropped(bench):
+    """The slot is revoked and taken again while its row was on the device: the new owner must not get the old row."""
+    b = bench(1)
+    b.give(work("old", segments=1))
+    b.tick(1)
+    table = b.tables[0]
+    table.revoke({"old"}, b.now)
+    table.slots.seat(work("new", segments=5), b.now)
+    ended, _ = table.settle(table.collect(), b.now)
+    assert ended == []
+    assert table.slots.find("new").segments == 0
+
+
+def test_not_a_number_ends_that_puzzle_and_nobody_elses(bench):
+    b = bench(2)
+    b.runners[0].poisoned = {0}
+    b.give(work("poisoned", segments=3), work("healthy", segments=3))
+    b.tick(5)
+    assert "not a number" in b.ended()["poisoned"].error
+    assert b.ended()["poisoned"].tokens is None
+    assert b.ended()["healthy"].error is None
+
+
+def test_trace_has_a_thought_for_every_segment(bench):
+    b = bench(2)
+    b.give(work("traced", segments=3, trace=True), work("plain", segments=3))
+    b.tick(5)
+    assert len(b.ended()["traced"].thoughts) == 3
+    assert not b.ended()["plain"].thoughts
+
+
+def test_tables_share_the_device_by_time_and_not_by_ticks(bench):
+    b = bench(1, 1, device_s=(1.0, 4.0))
+    b.give(*(work(f"c{n}", segments=16) for n in range(100)), *(work(f"d{n}", 16, task="other") for n in range(100)))
+    b.tick(200)
+    cheap, dear = (len(runner.launched) for runner in b.runners)
+    assert math.isclose(cheap * 1.0, dear * 4.0, rel_tol=0.05)
+
+
+def test_an_idle_table_saves_up_no_time(bench):
+    b = bench(1, 1)
+    b.give(*(work(f"c{n}", segments=16) for n in range(10)))
+    b.tick(100)
+    before = len(b.runners[0].launched)
+    b.give(*(work(f"c{n}", 16) for n in range(100, 120)), *(work(f"d{n}", 16, task="other") for n in range(20)))
+    b.tick(40)
+    assert abs((len(b.runners[0].launched) - before) - len(b.runners[1].launched)) <= 2
+
+
+def test_drain_finishes_what_sits_and_hands_back_the_rest(bench):
+    b = bench(2)
+    b.give(*(work(str(n), segments=3) for n in range(6)))
+    b.tick(2)
+    b.tables[0].staged.append(work("staged"))
+    back = b.engine.drain(until=100.0)
+    assert {w.id for w in back} == {"staged"}
+    assert set(b.ended()) == {"0", "1"}
+
+
+def test_drain_gives_up_at_its_time(bench):
+    b = bench(1)
+    b.give(work("endless", segments=16))
+    b.tick(2)
+    back = b.engine.drain(until=b.now)
+    assert [w.id for w in back] == ["endless"]
+    assert b.tables[0].slots.held == 0
+
+
+def test_segments_of_idle_slots_are_counted_as_waste(bench):
+    b = bench(4)
+    b.give(work("a", segments=2), work("b", segments=1))
+    b.tick(4)
+    assert [(s.live, s.idle) for s in b.notes.segments] == [(2, 2), (1, 3)]
