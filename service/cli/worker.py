@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from model.checkpoint import CheckpointError
 from service.broker.config import broker_config
 from service.cli.flags import CommandError, add_fields, worker_extra
 from service.cli.settings import settings_from
@@ -31,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
         from service.worker.main import run_worker  # noqa: PLC0415
 
     try:
-        return run_worker(settings)
-    except (SettingsError, DeviceError) as error:
+        return run_worker(settings, settings.worker_id)
+    except (SettingsError, CheckpointError, DeviceError) as error:
         raise CommandError(str(error)) from None

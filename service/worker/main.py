@@ -8,9 +8,8 @@ import time
 from threading import Event
 
 from model.checkpoint import CheckpointError, CheckpointInfo
-from model.device import DeviceError
 from model.registry import SHIPPED, Registry
-from service.broker.config import BrokerConfig
+from service.broker.config import broker_config
 from service.broker.worker import RedisWorkerBroker
 from service.engine.load import load_table
 from service.engine.loop import Engine
@@ -23,10 +22,6 @@ from service.worker.observer import WorkerObserver
 from service.worker.source import BrokerSource
 
 log = logging.getLogger(__name__)
-
-
-class StartError(Exception):
-    """The worker cannot start; the message is one line for the user."""
 
 
 class Worker:
@@ -42,27 +37,32 @@ class Worker:
         self.tables: list[Table] = []
 
     def load(self) -> None:
-        """Load every current checkpoint; one that is refused leaves the others. Raises StartError if none is left."""
-        tasks = self.registry.tasks()
-        if not tasks:
-            roots = ", ".join(str(root) for root in self.registry.roots)
-            raise StartError(f"there is no checkpoint in {roots}: train one, or set HRM_CHECKPOINTS")
-        self.metrics.know_tasks(tasks)
-        refused = [reason for task in tasks if (reason := self._load(task))]
-        if not self.tables:
-            raise StartError(refused[0])
+        """Load every current checkpoint; one that is refused leaves the others.
 
-    def _load(self, task: str) -> str | None:
+        Raises:
+            CheckpointError: there is none, or all were refused.
+            DeviceError: the device is not there.
+        """
+        tasks = self.registry.tasks()
+        self.metrics.know_tasks(tasks)
+        refused: list[CheckpointError] = []
+        for task in tasks:
+            try:
+                self._load(task)
+            except CheckpointError as error:
+                refused.append(error)
+                self.metrics.checkpoint_loads.labels(task, "refused").inc()
+                log.error("checkpoint refused", extra={"task": task, "reason": str(error)})
+        if not self.tables:
+            roots = ", ".join(str(root) for root in self.registry.roots)
+            raise refused[0] if refused else CheckpointError(f"there is no checkpoint in {roots}: train or import one")
+
+    def _load(self, task: str) -> None:
         start = time.perf_counter()
-        try:
-            info = self.registry.current(task)
-            if info is None:
-                return f"task {task!r} has no current checkpoint"
-            table = load_table(info, self.settings)
-        except (CheckpointError, DeviceError) as error:
-            self.metrics.checkpoint_loads.labels(task, "refused").inc()
-            log.error("checkpoint refused", extra={"task": task, "reason": str(error)})
-            return str(error)
+        info = self.registry.current(task)
+        if info is None:
+            raise CheckpointError(f"task {task!r} has no current checkpoint")
+        table = load_table(info, self.settings)
         self.infos[task] = info
         self.tables.append(table)
         self.metrics.slots.labels(task).set(table.slots.size)
@@ -70,7 +70,6 @@ class Worker:
         self.metrics.checkpoint_info.labels(task, info.version, info.sha256).set(1)
         self.metrics.checkpoint_loads.labels(task, "loaded").inc()
         self.metrics.checkpoint_load_duration.labels(task).observe(time.perf_counter() - start)
-        return None
 
     def describe(self) -> dict[str, object]:
         """What `/workers` shows."""
@@ -98,14 +97,8 @@ class Worker:
 
     def run(self) -> None:
         """Serve until `stopping`, then drain."""
-        config = BrokerConfig(
-            url=_redis_url(self.settings),
-            namespace=self.settings.namespace,
-            lease_s=self.settings.lease_s,
-            queue_limit=self.settings.queue_limit,
-        )
         source = BrokerSource(
-            RedisWorkerBroker(config, self.worker_id),
+            RedisWorkerBroker(broker_config(self.settings), self.worker_id),
             serving=self.infos.get,
             describe=self.describe,
             lease_s=self.settings.lease_s,
@@ -122,7 +115,11 @@ class Worker:
 
 
 def run_worker(settings: Settings, worker_id: str | None = None) -> int:
-    """Run a worker to its end and return the exit code; raises StartError."""
+    """Run a worker to its end and return the exit code.
+
+    Raises:
+        SettingsError, CheckpointError, DeviceError: it cannot start; the message is one line for the user.
+    """
     worker = Worker(settings, worker_id or new_id())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())
@@ -138,9 +135,3 @@ def run_worker(settings: Settings, worker_id: str | None = None) -> int:
         if probes is not None:
             probes.close()
     return 0
-
-
-def _redis_url(settings: Settings) -> str:
-    if settings.redis_url is None:
-        raise StartError("HRM_REDIS_URL is not set: a worker needs the queue (`hrm serve` brings its own)")
-    return settings.redis_url.get_secret_value()
