@@ -13,7 +13,7 @@ from model.registry import SHIPPED, Registry
 from service.api.app import create_app
 from service.api.context import Context
 from service.api.metrics import render_own
-from service.broker.config import BrokerConfig
+from service.broker.config import broker_config
 from service.broker.front import RedisFrontBroker
 from service.ids import new_id
 from service.probes import Probes
@@ -39,8 +39,8 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: There is no Redis to use, a port is taken, or an address is not this machine's.
     """
-    listener = _listen(settings)
     app = create_app(settings, _broker(settings), Registry([settings.checkpoints, SHIPPED]))
+    listener = _listen(settings)
     context: Context = app.state.context
     if not context.catalogue.names():
         log.warning("no checkpoints in %s yet; every task is unknown until one is published", settings.checkpoints)
@@ -102,18 +102,8 @@ class _Server(uvicorn.Server):
 
 
 def _broker(settings: Settings) -> RedisFrontBroker:
-    if settings.redis_url is None:
-        raise SettingsError(
-            f"{variable('redis_url')} is not set; `hrm serve` brings its own Redis, `hrm api` needs one"
-        )
-    config = BrokerConfig(
-        settings.redis_url.get_secret_value(),
-        namespace=settings.namespace,
-        lease_s=settings.lease_s,
-        queue_limit=settings.queue_limit,
-    )
     try:
-        return RedisFrontBroker(config, new_id())
+        return RedisFrontBroker(broker_config(settings), new_id())
     except ValueError as error:
         raise SettingsError(f"{variable('redis_url')}: {error}") from None
 

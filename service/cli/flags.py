@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import UnionType
-from typing import Annotated, Any, NoReturn, get_args, get_origin
+from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -73,7 +73,7 @@ def _kind(annotation: Any) -> type:
     """What a field, or one alternative of it, holds where that is int or float, else str."""
     if get_origin(annotation) is Annotated:
         return _kind(get_args(annotation)[0])
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) in (Union, UnionType):  # the former where one alternative is Annotated
         return next((kind for kind in map(_kind, get_args(annotation)) if kind is not str), str)
     return annotation if annotation in (int, float) else str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.tasks import Puzzle
-from service.cli.flags import CommandError
+from service.cli.flags import CommandError, flag
 from service.schemas import SolveRequest
 
 _COLUMNS = {"question": "puzzle", "puzzle": "puzzle", "answer": "answer", "source": "source", "puzzle_id": "puzzle_id"}
 """What the columns of a CSV file are to us; others (a rating) are left alone."""
+
+_LONGEST_HEADER = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def read_rows(lines: Iterable[str], options: Mapping[str, Any], *, is_csv: bool)
     """
     text = iter(lines)
     first = next(text, "").removeprefix("\ufeff")
-    header = [name.strip().lower() for name in next(csv.reader([first]), [])]
+    header = [name.strip().lower() for name in next(csv.reader([first[:_LONGEST_HEADER]]), [])]
     if "question" in header or "puzzle" in header:
         return list(_csv_rows(header, text, options))
     if is_csv:
@@ -55,13 +58,20 @@ def check_options(options: Mapping[str, Any]) -> None:
     try:
         SolveRequest.model_validate({"puzzle": ""} | dict(options))
     except ValidationError as error:
-        raise CommandError(_first_fault(error)) from None
+        raise CommandError(f"{flag(str(error.errors()[0]['loc'][0]))}: {_first_fault(error)}") from None
 
 
 def _csv_rows(header: list[str], lines: Iterator[str], options: Mapping[str, Any]) -> Iterator[Row]:
     names = [_COLUMNS.get(column) for column in header]
     reader = csv.reader(lines)
-    for cells in reader:
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield Row(reader.line_num + 1, error=str(error))
+            continue
+        if cells is None:
+            return
         line = reader.line_num + 1
         if len(cells) == len(names):
             yield _row(line, {name: cell for name, cell in zip(names, cells, strict=True) if name and cell}, options)
@@ -92,11 +102,11 @@ def _row(line: int, fields: dict[str, Any], options: Mapping[str, Any]) -> Row:
     try:
         request = SolveRequest.model_validate({**options, **fields})
     except ValidationError as error:
-        return Row(line, error=_first_fault(error), source=source)
+        where = error.errors()[0]["loc"][0]
+        return Row(line, error=f"{where}: {_first_fault(error)}", source=source)
     return Row(line, request, source=source, answer=answer)
 
 
 def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"] if part not in ("text", "grid"))
-    return f"{where}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
+    message = re.sub(r"<[\w.]+: ('[^']*')>", r"\1", error.errors()[0]["msg"])  # an enum's member, as it is written
+    return message[0].lower() + message[1:]
