@@ -102,7 +102,7 @@ class Answer(Strict):
     task: str
     checkpoint: str
     solution: Puzzle
-    valid: bool | None
+    valid: bool | None = Field(None, description="The exact checker's verdict; null where the task has no checker.")
     violations: list[str] = []
     optimal: bool | None = None
     halted_by: HaltedBy

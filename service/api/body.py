@@ -49,6 +49,5 @@ def parse(model: type[M], body: bytes) -> M:
 
 
 def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        ProblemKind.BODY_TOO_LARGE, f"a body may have at most {limit} bytes", headers={"Connection": "close"}
-    )
+    # The connection stays open: closed while the client still sends, it would be reset and this answer lost.
+    return ApiError(ProblemKind.BODY_TOO_LARGE, f"a body may have at most {limit} bytes")

@@ -1,0 +1,95 @@
+"""`GET /metrics`: the API's own, and others' beside them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.metrics import LARGEST, ApiMetrics, WorkerMetrics, segment_buckets
+from service.probes import Probes
+from tests.service.api.conftest import Api, ServeApi, until
+from tests.service.api.scripted import ScriptedWorker, held
+
+PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+
+
+async def value(api: Api, name: str, **labels: str) -> float:
+    """One series of /metrics."""
+    text = (await api.http.get("/metrics")).text
+    (found,) = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    return found
+
+
+async def test_requests_are_counted_by_route(api: Api, worker: ScriptedWorker) -> None:
+    async def solved(code: str) -> float:
+        return await value(api, "hrm_http_requests_total", route="/solve", method="POST", code=code)
+
+    assert await solved("200") == 0
+    for puzzle in (PUZZLE, PUZZLE, "bad"):
+        await api.solve(puzzle=puzzle)
+    assert (await solved("200"), await solved("422")) == (2, 1)
+    assert await value(api, "hrm_http_request_duration_seconds_count", route="/solve") == 3
+    await api.http.get("/nowhere/1"), await api.http.get("/nowhere/2"), await api.http.request("PROPFIND", "/solve")
+    assert await value(api, "hrm_http_requests_total", route="unmatched", method="GET", code="404") == 2
+    assert await value(api, "hrm_http_requests_total", method="other", code="405") == 1
+
+
+async def test_a_client_that_hung_up_counts_as_499(api: Api, worker: ScriptedWorker) -> None:
+    worker.script = held
+    request = asyncio.create_task(api.solve(puzzle=PUZZLE))
+    await until(lambda: worker.held)
+    request.cancel()
+    await until(lambda: worker.cancelled)
+    assert await value(api, "hrm_http_requests_total", route="/solve", code="499") == 1
+
+
+async def test_the_queue_is_shown_as_it_stands(serve_api: ServeApi) -> None:
+    api = await serve_api(queue_limit=2)
+    assert await value(api, "hrm_queue_depth", task="sudoku", lane="normal") == 0
+    for _ in range(3):
+        await api.http.post("/jobs", json={"task": "sudoku", "puzzle": PUZZLE})
+    assert await value(api, "hrm_queue_depth", task="sudoku", lane="normal") == 2
+    assert await value(api, "hrm_queue_depth", task="sudoku", lane="high") == 0
+    assert await value(api, "hrm_queue_oldest_age_seconds", task="sudoku", lane="normal") > 0
+    assert await value(api, "hrm_admission_rejected_total", reason="queue_full") == 1
+
+
+async def test_others_metrics_are_shown_beside_its_own(serve_api: ServeApi) -> None:
+    worker = WorkerMetrics(max_segments=16)
+    worker.know_tasks(["sudoku"])
+    worker.segments_used.labels("sudoku", "act").observe(3)
+    probes = Probes("127.0.0.1", 0, live=lambda: None, ready=lambda: None, metrics=worker.render)
+    gone = "http://127.0.0.1:1/metrics"
+    api = await serve_api(metrics_from=f"http://127.0.0.1:{probes.port}/metrics,{gone}")
+    assert await value(api, "hrm_segments_used_sum", task="sudoku", halt="act") == 3
+    assert await value(api, "hrm_http_requests_total", route="/solve", method="POST") == 0
+    assert await value(api, "hrm_build_info") == 1
+    probes.close()
+
+
+def test_no_metric_has_two_owners_but_those_of_every_process() -> None:
+    api, worker = ({family.name for family in role.registry.collect()} for role in (ApiMetrics(), WorkerMetrics(16)))
+    assert api & worker == {"hrm_redis_errors", "hrm_build_info"}
+    assert api | worker >= LARGEST
+
+
+def test_segments_have_a_bucket_each_up_to_16_and_end_at_the_cap() -> None:
+    assert segment_buckets(8) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert segment_buckets(64) == [*range(1, 17), 20, 24, 28, 32, 40, 48, 56, 64]
+
+
+async def test_a_request_keeps_its_label(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "service.api")
+    label: Callable[[str], dict[str, str]] = lambda text: {"X-Request-Id": text}  # noqa: E731
+    assert (await api.http.get("/tasks", headers=label("mine-1"))).headers["X-Request-Id"] == "mine-1"
+    for bad in ("x" * 129, "a b"):
+        assert (await api.http.get("/tasks", headers=label(bad))).headers["X-Request-Id"] != bad
+    records = [record for record in caplog.records if record.getMessage() == "request"]
+    assert [vars(record)["route"] for record in records] == ["/tasks"] * 3
