@@ -142,10 +142,10 @@ class Arc(Task):
         """Lines of digits."""
         return str(self.format(tokens, ""))
 
-    def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
+    def random_symmetry(self, rng: np.random.Generator) -> ColourSymmetry:
         """Eight rotations and reflections x permutations of the colours 1 to 9."""
         return ColourSymmetry(int(rng.integers(8)), np.append(0, rng.permutation(9) + 1).astype(np.uint8))
 
-    def identity(self) -> Symmetry:
+    def identity(self) -> ColourSymmetry:
         """Changes nothing but what lies outside the grid."""
         return ColourSymmetry(0, np.arange(10, dtype=np.uint8))

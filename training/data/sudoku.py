@@ -9,7 +9,18 @@ from numba import njit
 
 from model.tasks import Tokens
 from training.data.errors import DataError
-from training.data.sudoku_solver import CELL_ORDER, DIGIT_ORDER, PLACED, SIZE, Ints, new_stack, place, search, start
+from training.data.sudoku_solver import (
+    CELL_ORDER,
+    DIGIT_ORDER,
+    PLACED,
+    SIZE,
+    Ints,
+    new_stack,
+    place,
+    search,
+    solve,
+    start,
+)
 
 FEWEST_CLUES = 17
 """No Sudoku with fewer clues has exactly one solution (McGuire et al., arXiv 1201.0749)."""
@@ -20,6 +31,11 @@ _DIGS = 4
 gives."""
 _CHUNK = 500
 """Puzzles made from one random generator; a prefix of the result does not depend on its length."""
+_GIVE_UP_CHUNKS = 100
+"""Chunks without a puzzle of the wanted difficulty before it counts as out of reach."""
+
+ANY_DIFFICULTY = (0, 1 << 62)
+"""Fewest and most guesses."""
 
 
 def generate(
@@ -46,6 +62,28 @@ def generate(
     Raises:
         DataError: If the range of clues or the share is out of bounds.
     """
+    puzzles, answers, _ = generate_rated(count, seed, clues, minimal_share, progress=progress)
+    return puzzles, answers
+
+
+def generate_rated(
+    count: int,
+    seed: int,
+    clues: tuple[int, int] = (17, 35),
+    minimal_share: float = 0.5,
+    guesses: tuple[int, int] = ANY_DIFFICULTY,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Tokens, Tokens, Ints]:
+    """Generate as `generate` does, and keep the puzzles for which the solver needs so many guesses.
+
+    The guesses are `sudoku_solver.solve`'s: singles alone solve a puzzle of 0; one in twenty minimal puzzles needs 10.
+
+    Returns:
+        Puzzles and answers, each [count, 81] tokens, and the guesses, [count].
+
+    Raises:
+        DataError: As `generate`, and if hardly any puzzle is of this difficulty.
+    """
     low, high = clues
     if not FEWEST_CLUES <= low <= high <= 81 or high < REACHABLE_CLUES:
         raise DataError(
@@ -54,18 +92,39 @@ def generate(
         )
     if not 0 <= minimal_share <= 1:
         raise DataError(f"minimal_share {minimal_share} is not between 0 and 1")
-    chunks = -(-count // _CHUNK)
-    puzzles = np.empty((chunks * _CHUNK, 81), dtype=np.uint8)
+    puzzles = np.empty((count, 81), dtype=np.uint8)
     answers = np.empty_like(puzzles)
-    for chunk in range(chunks):
-        rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, chunk]))
-        targets = rng.integers(low, high + 1, size=_CHUNK)
-        targets[rng.random(_CHUNK) < minimal_share] = 0
-        rows = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        _generate(rng, targets, high, puzzles[rows], answers[rows])
+    needed = np.empty(count, dtype=np.int64)
+    done = found_at = 0
+    chunk = 0
+    while done < count:
+        made, solved = _generate_chunk(seed, chunk, clues, minimal_share)
+        _, _, rating = solve(made)
+        found = np.flatnonzero((rating >= guesses[0]) & (rating <= guesses[1]))[: count - done]
+        if len(found):
+            found_at = chunk
+        elif chunk - found_at >= _GIVE_UP_CHUNKS:
+            raise DataError(
+                f"none of {_GIVE_UP_CHUNKS * _CHUNK} puzzles takes {guesses[0]} to {guesses[1]} guesses; ask for "
+                f"another difficulty"
+            )
+        rows = slice(done, done + len(found))
+        puzzles[rows], answers[rows], needed[rows] = made[found], solved[found], rating[found]
+        done, chunk = rows.stop, chunk + 1
         if progress:
-            progress(min(rows.stop, count))
-    return puzzles[:count], answers[:count]
+            progress(done)
+    return puzzles, answers, needed
+
+
+def _generate_chunk(seed: int, chunk: int, clues: tuple[int, int], minimal_share: float) -> tuple[Tokens, Tokens]:
+    """The puzzles and answers [_CHUNK, 81] of one random generator."""
+    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, chunk]))
+    targets = rng.integers(clues[0], clues[1] + 1, size=_CHUNK)
+    targets[rng.random(_CHUNK) < minimal_share] = 0
+    puzzles = np.empty((_CHUNK, 81), dtype=np.uint8)
+    answers = np.empty_like(puzzles)
+    _generate(rng, targets, clues[1], puzzles, answers)
+    return puzzles, answers
 
 
 @njit(cache=True)
