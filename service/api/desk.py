@@ -140,8 +140,12 @@ class Desk:
         give_up = time.monotonic() + timeout_s
         while self._waiters and time.monotonic() < give_up and await self._somebody_works():
             await asyncio.sleep(_DRAIN_LOOK_S)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Tell whoever still waits to come again."""
         if self._waiters:
-            log.warning("%d requests are turned away while shutting down", len(self._waiters))
+            log.warning("shutting down turns away requests that are still waited for: %d", len(self._waiters))
         self._abandoning = True
         for waiter in self._waiters:
             waiter.cancel()

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> None:
-    """Run one API process until SIGTERM or SIGINT, and drain it then; a second signal ends it at once.
+    """Run one API process until SIGTERM or SIGINT, and drain it then; a second signal turns away what it still holds.
 
     While it drains, it still listens: new work is refused with 503, and what is waited for is answered.
 
@@ -77,14 +77,12 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.context = context
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._asked_to_end = False
+        self._signals = 0
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks for an orderly end, the second one insists."""
-        if self._asked_to_end:
-            self.should_exit = self.force_exit = True
-        self._asked_to_end = True
+        """The first signal asks for an end, the second one for a quick one; `on_tick` sees to it."""
+        self._signals += 1
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Note the loop, for the probes' thread."""
@@ -93,10 +91,12 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second; True ends the server."""
-        if self._asked_to_end and self._draining is None:
+        if self._signals and self._draining is None:
             log.info("shutting down: answering what is waited for")
             timeout_s = self.context.settings.drain_timeout_s
             self._draining = asyncio.create_task(self.context.desk.drain(timeout_s))
+        if self._signals > 1:
+            self.context.desk.abandon()
         drained = self._draining is not None and self._draining.done()
         return await super().on_tick(counter) or drained
 
