@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
+from pydantic import TypeAdapter
 
 from service.client_errors import (
     BusyError,
@@ -32,7 +33,7 @@ from service.client_errors import (
     error_of_problem,
     error_of_response,
 )
-from service.schemas import Answer, Problem, Puzzle, SolveRequest
+from service.schemas import Answer, Problem, Puzzle, SolveRequest, TaskInfo
 
 __all__ = [
     "AsyncClient",
@@ -48,6 +49,7 @@ T = TypeVar("T")
 Outcome = Answer | ServiceError
 Progress = Callable[[int], None]
 
+_TASKS = TypeAdapter(list[TaskInfo])
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _READ_TIMEOUT_S = 300.0
 _LOOK_AHEAD = 4
@@ -103,7 +105,7 @@ class AsyncClient:
             BusyError: It stayed busy or away for longer than `patience_s`.
             DeadlineError: The request's own deadline passed; `best` is what was found so far.
         """
-        return Answer.model_validate_json((await self._post("/solve", puzzle, options)).content)
+        return Answer.model_validate_json((await self._post("/solve", puzzle, options)).content, extra="ignore")
 
     async def solve_many(
         self,
@@ -162,7 +164,7 @@ class AsyncClient:
             while True:
                 job = (await self._exchange("GET", f"/jobs/{job_id}")).json()
                 if job.get("answer"):
-                    return Answer.model_validate(job["answer"])
+                    return Answer.model_validate(job["answer"], extra="ignore")
                 if job.get("error"):
                     raise error_of_problem(Problem.model_validate(job["error"]))
                 if job["state"] not in ("queued", "running"):
@@ -172,6 +174,10 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> None:
         """Cancel a job; one that has ended stays as it is. Raises RequestError where there is no such job."""
         await self._exchange("DELETE", f"/jobs/{job_id}")
+
+    async def tasks(self) -> list[TaskInfo]:
+        """The tasks that the server knows; raises RequestError or BusyError."""
+        return _TASKS.validate_json((await self._exchange("GET", "/tasks")).content)
 
     async def _post(self, path: str, puzzle: Puzzle | SolveRequest, options: dict[str, Any]) -> httpx.Response:
         fields = puzzle.model_dump() if isinstance(puzzle, SolveRequest) else {"puzzle": puzzle}
@@ -261,6 +267,10 @@ class Client:
     def cancel(self, job_id: str) -> None:
         """See `AsyncClient.cancel`."""
         self._run(self._client.cancel(job_id))
+
+    def tasks(self) -> list[TaskInfo]:
+        """See `AsyncClient.tasks`."""
+        return self._run(self._client.tasks())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

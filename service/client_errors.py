@@ -80,8 +80,10 @@ def error_of_problem(problem: Problem) -> ServiceError:
     if problem.status == 504:
         error = DeadlineError(problem.detail, **said)
         best = (problem.model_extra or {}).get("answer")
-        error.best = Answer.model_validate(best) if best else None
+        error.best = Answer.model_validate(best, extra="ignore") if best else None
         return error
+    if problem.status == 410:
+        return JobEndedError(problem.detail, **said)
     if problem.status < 500:
         return RequestError(problem.detail, **said)
     return ServiceError(problem.detail, **said)

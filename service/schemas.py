@@ -130,6 +130,21 @@ class Problem(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
+class TaskInfo(BaseModel):
+    """What the API says of one task and its current checkpoint."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str
+    checkpoint: str = Field(description="As task/version.")
+    description: dict[str, Any] = Field(description="Kind, shape, alphabet.")
+    max_segments: int = Field(description="The limit of a request that names none.")
+    max_segments_cap: int = Field(description="The limit that a request may name.")
+    has_checker: bool = Field(description="Whether `valid` is ever more than null.")
+    needs_puzzle_id: bool
+    example: Puzzle | None
+
+
 class LoadedTask(BaseModel):
     """What a worker says of one task that it serves."""
 

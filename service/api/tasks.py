@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Request
-from pydantic import Field
 
 from model.checkpoint import CheckpointInfo
 from service.api import openapi
 from service.api.access import NEEDS_API_KEY
 from service.api.context import Context
 from service.problems import ProblemKind
-from service.schemas import Puzzle, Strict
-
-
-class TaskInfo(Strict):
-    """One task and its current checkpoint."""
-
-    task: str
-    checkpoint: str = Field(description="As task/version.")
-    description: dict[str, Any] = Field(description="Kind, shape, alphabet.")
-    max_segments: int = Field(description="The limit of a request that names none.")
-    max_segments_cap: int = Field(description="The limit that a request may name.")
-    has_checker: bool = Field(description="Whether `valid` is ever more than null.")
-    needs_puzzle_id: bool
-    example: Puzzle | None
-
+from service.schemas import TaskInfo
 
 _EXAMPLE = {
     "task": "sudoku",

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from model.checkpoint import CheckpointError
 from model.registry import SHIPPED, Registry
-from model.tasks import Task, get_task, task_names
+from model.tasks import Task, task_from
 from service.cli.flags import CommandError, worker_extra
 from service.client import BusyError, Client, ServiceError
-from service.schemas import Answer, SolveRequest
+from service.schemas import Answer, SolveRequest, TaskInfo
 from service.settings import Settings
 
 Reply = Answer | str
 """An answer, or what went wrong with this one puzzle."""
 
+_KNOCK_S = 3.0
+"""How long to wait for a server's first word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`solve` yields (index of the request, reply) in any order; it raises CommandError where all is in vain."""
+    """Somebody who solves.
 
+    Attributes:
+        codecs: How to read answers, by task.
+        solve: Yields (index of the request, reply) in any order; raises CommandError where all is in vain.
+    """
+
+    codecs: Mapping[str, Task]
     solve: Callable[[Sequence[SolveRequest]], Iterator[tuple[int, Reply]]]
-    codec: Task | None
 
 
 def local(settings: Settings, task: str | None) -> Backend:
@@ -45,30 +53,49 @@ def local(settings: Settings, task: str | None) -> Backend:
             from model.device import DeviceError  # noqa: PLC0415 (torch, not before it is needed)
             from service.engine.local import solve_stream  # noqa: PLC0415
 
+        ours = (request.model_copy(update={"task": name}) for request in requests)
         try:
-            for index, outcome in solve_stream(settings, name, requests):
+            for index, outcome in solve_stream(settings, name, ours):
                 yield index, outcome if isinstance(outcome, Answer) else outcome.detail
         except (CheckpointError, DeviceError) as error:
             raise CommandError(str(error)) from None
 
-    return Backend(solve, info.codec)
+    return Backend({name: info.codec}, solve)
 
 
 def remote(url: str, api_key: str | None, task: str | None) -> Backend:
-    """A server."""
+    """A server; raises CommandError where it does not answer or does not know the task."""
+    try:
+        with Client(url, api_key=api_key, patience_s=_KNOCK_S) as client:
+            known = {info.task: info for info in client.tasks()}
+    except ServiceError as error:
+        raise _command_error(error) from None
+    if task is not None and task not in known:
+        raise CommandError(f"no task {task!r} on {url}; there are: {', '.join(known) or 'none'}")
+    only = next(iter(known)) if len(known) == 1 else None
 
     def solve(requests: Sequence[SolveRequest]) -> Iterator[tuple[int, Reply]]:
-        with Client(url, api_key=api_key) as client, closing(client.solve_many(requests)) as outcomes:
+        named = (request.model_copy(update={"task": request.task or only}) for request in requests)
+        with Client(url, api_key=api_key) as client, closing(client.solve_many(named)) as outcomes:
             for index, outcome in enumerate(outcomes):
-                yield index, outcome if isinstance(outcome, Answer) else _told(outcome)
+                if isinstance(outcome, Answer):
+                    yield index, outcome
+                elif isinstance(outcome, BusyError) or outcome.status in (401, 403):
+                    raise _command_error(outcome)  # the next ones would meet the same
+                else:
+                    yield index, outcome.detail
 
-    return Backend(solve, get_task(task) if task in task_names() else None)
+    return Backend(_codecs(known.values()), solve)
 
 
-def _told(error: ServiceError) -> str:
-    """What went wrong with one puzzle; raises CommandError where the next ones would meet the same."""
-    if isinstance(error, BusyError):
-        raise CommandError(error.detail, exit_code=1)
-    if error.status in (401, 403, 404):
-        raise CommandError(error.detail)
-    return error.detail
+def _command_error(error: ServiceError) -> CommandError:
+    return CommandError(error.detail, exit_code=1 if isinstance(error, BusyError) else 2)
+
+
+def _codecs(infos: Iterable[TaskInfo]) -> dict[str, Task]:
+    """Those that this version knows how to read."""
+    codecs = {}
+    for info in infos:
+        with suppress(ValueError):
+            codecs[info.task] = task_from(info.description)
+    return codecs

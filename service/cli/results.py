@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +30,13 @@ class Result:
         return self.exact if self.exact is not None else bool(self.answer.valid)
 
 
-def result_of(row: Row, reply: Answer | str, codec: Task | None) -> Result:
+def result_of(row: Row, reply: Answer | str, codecs: Mapping[str, Task]) -> Result:
     """Compare an answer with the known one; a reply that is text is an error."""
     if isinstance(reply, str):
         return Result(row, None, reply)
     if row.answer is None:
         return Result(row, reply)
+    codec = codecs.get(reply.task)
     if codec is None:
         return Result(row, reply, exact=reply.solution == row.answer)
     try:
@@ -68,7 +70,7 @@ def to_json(result: Result) -> dict[str, Any]:
     return line
 
 
-def to_text(result: Result, codec: Task | None) -> str:
+def to_text(result: Result, codecs: Mapping[str, Task]) -> str:
     """The solution drawn, and a line about it."""
     answer = result.answer
     if answer is None:
@@ -82,7 +84,7 @@ def to_text(result: Result, codec: Task | None) -> str:
         f"{answer.checkpoint}",
         *(f"  {violation}" for violation in answer.violations),
     ]
-    return "\n".join([_drawn(answer, codec), *about])
+    return "\n".join([_drawn(answer, codecs.get(answer.task)), *about])
 
 
 def _drawn(answer: Answer, codec: Task | None) -> str:

@@ -97,7 +97,7 @@ def _results(rows: Sequence[Row], backend: Backend, advance: Callable[[], None])
     while following < len(rows):
         while following not in ready:
             index, reply = next(replies)
-            ready[asked[index]] = result_of(rows[asked[index]], reply, backend.codec)
+            ready[asked[index]] = result_of(rows[asked[index]], reply, backend.codecs)
             advance()
         yield ready.pop(following)
         following += 1
@@ -110,7 +110,7 @@ def _writer(arguments: argparse.Namespace, backend: Backend) -> Iterator[Callabl
     def write_to(file: TextIO) -> Callable[[Result], None]:
         if arguments.json or arguments.output:
             return lambda result: print(json.dumps(to_json(result), ensure_ascii=False), file=file, flush=True)
-        return lambda result: print(to_text(result, backend.codec), end="\n\n", file=file, flush=True)
+        return lambda result: print(to_text(result, backend.codecs), end="\n\n", file=file, flush=True)
 
     if arguments.output is None:
         yield write_to(sys.stdout)

@@ -13,7 +13,7 @@ from service.schemas import Answer, HaltedBy, SolveRequest, Timing
 
 PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 SOLUTION = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
-SUDOKU = get_task("sudoku")
+CODECS = {"sudoku": get_task("sudoku")}
 
 
 def answer(solution: str = SOLUTION, *, valid: bool = True, segments: int = 3) -> Answer:
@@ -49,16 +49,16 @@ def row(known: str | None = None, source: str | None = None) -> Row:
     ids=["unknown", "exact", "another", "left blank", "written otherwise"],
 )
 def test_an_answer_is_compared_with_the_known_one(known: str | None, solution: str, exact: bool | None) -> None:
-    assert result_of(row(known), answer(solution), SUDOKU).exact is exact
+    assert result_of(row(known), answer(solution), CODECS).exact is exact
 
 
 def test_a_known_answer_that_cannot_be_read_is_an_error() -> None:
-    result = result_of(row("123"), answer(), SUDOKU)
+    result = result_of(row("123"), answer(), CODECS)
     assert to_json(result) == {"line": 2, "error": "the known answer: expected 81 cells, got 3"}
 
 
 def test_without_a_codec_answers_are_compared_as_they_are() -> None:
-    assert result_of(row("x"), answer("x"), None).exact is True
+    assert result_of(row("x"), answer("x"), {}).exact is True
 
 
 def test_a_json_line_says_what_was_asked_and_what_came_out() -> None:
@@ -78,7 +78,7 @@ def test_a_json_line_says_what_was_asked_and_what_came_out() -> None:
 
 
 def test_people_see_a_grid_and_what_is_wrong_with_it() -> None:
-    text = to_text(Result(row(), answer(valid=False)), SUDOKU)
+    text = to_text(Result(row(), answer(valid=False)), CODECS)
     assert text.startswith("5 3 4 | 6 7 8 | 9 1 2\n")
     assert text.endswith(
         "NOT VALID; 3 segments, halted by act; confidence 99.8%; sudoku/1\n  row 1 does not hold each digit once"
@@ -86,8 +86,8 @@ def test_people_see_a_grid_and_what_is_wrong_with_it() -> None:
 
 
 def test_what_cannot_be_drawn_is_shown_as_it_came() -> None:
-    assert to_text(Result(row(), answer("." * 81)), SUDOKU).startswith("." * 81)
-    assert to_text(Result(row(), answer()), None).startswith(SOLUTION)
+    assert to_text(Result(row(), answer("." * 81)), CODECS).startswith("." * 81)
+    assert to_text(Result(row(), answer()), {}).startswith(SOLUTION)
 
 
 def test_the_summary_counts_by_source_and_tells_solved_from_unsolved() -> None:

@@ -87,9 +87,9 @@ def test_a_csv_cell_that_never_ends_is_an_error_and_not_a_crash() -> None:
     assert [(row.line, row.error) for row in rows] == [(2, "field larger than field limit (131072)"), (3, None)]
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20)))
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n\ufeff"), max_size=20)))
 def test_any_text_is_read_line_by_line(lines: list[str]) -> None:
     """Every line that is not blank becomes one row, in order, unless a header made it CSV."""
     rows = read_rows([line + "\n" for line in lines], {}, is_csv=False)
-    filled = [number for number, line in enumerate(lines, start=1) if line.removeprefix("\ufeff").strip()]
+    filled = [number for number, line in enumerate(lines, start=1) if line.strip()]
     assert [row.line for row in rows] == filled
