@@ -71,7 +71,7 @@ def read_split(path: Path, split: str, task: Task) -> Split:
         DataError: It is missing or damaged, or it was made for another task.
     """
     folder = path / split
-    metadata = _read_metadata(folder / METADATA_FILE)
+    metadata = read_metadata(folder)
     for key, expected in (("seq_len", task.seq_len), ("vocab_size", task.vocab_size), ("pad_id", PAD)):
         if metadata[key] != expected:
             raise DataError(f"{folder / METADATA_FILE}: {key} is {metadata[key]}, the task {task.name} has {expected}")
@@ -93,6 +93,20 @@ def read_split(path: Path, split: str, task: Task) -> Split:
     )
 
 
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """What the dataset.json of a split's folder says; raises DataError where it lacks what must be known."""
+    path = folder / METADATA_FILE
+    try:
+        metadata = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {_reason(error)}") from None
+    numbers = ("seq_len", "vocab_size", "pad_id", "num_puzzle_identifiers", "total_groups")
+    for key, kind in {**dict.fromkeys(numbers, int), "sets": list}.items():
+        if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind):
+            raise DataError(f"{path}: {key} is missing or of the wrong type")
+    return dict(metadata)
+
+
 def read_identifiers(path: Path) -> list[str]:
     """The names of the identifiers 0, 1, ... of the dataset at `path`; raises DataError."""
     try:
@@ -112,18 +126,6 @@ def sha256_of(files: Iterable[Path]) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _read_metadata(path: Path) -> dict[str, Any]:
-    try:
-        metadata = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {_reason(error)}") from None
-    known = {"seq_len": int, "vocab_size": int, "pad_id": int, "num_puzzle_identifiers": int, "sets": list}
-    for key, kind in known.items():
-        if not isinstance(metadata, dict) or not isinstance(metadata.get(key), kind):
-            raise DataError(f"{path}: {key} is missing or of the wrong type")
-    return dict(metadata)
 
 
 def _load(path: Path) -> NDArray[Any]:

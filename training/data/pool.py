@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.tasks import Task, Tokens
+
+EASY_SHARE = 0.3
+"""Share of a source that a run with `easy_steps` begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +66,15 @@ class Source:
 
 
 class Pool:
-    """Draws augmented samples. The same seed, step and row give the same sample on any machine."""
+    """Draws augmented samples. The same seed, step and row give the same sample on any machine.
 
-    def __init__(self, task: Task, sources: list[Source], seed: int) -> None:
-        self.task, self.sources, self.seed = task, sources, seed
+    For the first `easy_steps` steps a source shows its easy puzzles first: at the start the `EASY_SHARE` with the
+    fewest cells to find, then steadily more, and all of them at the end.
+    """
+
+    def __init__(self, task: Task, sources: list[Source], seed: int, easy_steps: int = 0) -> None:
+        self.task, self.sources, self.seed, self.easy_steps = task, sources, seed, easy_steps
+        self._orders = [np.argsort((s.puzzles != s.answers).sum(axis=1), kind="stable") for s in sources]
         weights = np.array([source.weight for source in sources])
         self._cumulative = np.cumsum(weights / weights.sum())
 
@@ -73,10 +82,12 @@ class Pool:
         """The generator of everything random about the sample that `row` receives at `step`."""
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, row]))
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
+    def draw(self, rng: np.random.Generator, step: int) -> tuple[Tokens, Tokens]:
         """One puzzle and its answer, each [L], under a random symmetry where they were not augmented before."""
-        source = self.sources[int(np.searchsorted(self._cumulative, rng.random(), side="right"))]
-        index = rng.integers(len(source))
+        which = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        source, order = self.sources[which], self._orders[which]
+        reach = EASY_SHARE + (1 - EASY_SHARE) * step / self.easy_steps if step < self.easy_steps else 1.0
+        index = order[rng.integers(ceil(reach * len(source)))]
         if source.puzzle_ids is not None:
             return source.puzzles[index], source.answers[index]
         symmetry = self.task.random_symmetry(rng)
