@@ -42,7 +42,7 @@ def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> bool:
     _record(recipe, run_dir)
     task = get_task(recipe.task)
     trained, heldout = split_sources(load_sources(recipe, task, run_dir), recipe.data.heldout)
-    trainer = Trainer(recipe, Pool(task, trained, recipe.train.seed), device)
+    trainer = Trainer(recipe, Pool(task, trained, recipe.train.seed, recipe.data.easy_steps), device)
     best = -1.0
     if (saved := load_state(run_dir)) is not None:
         trainer.load(saved.tensors, saved.facts["step"])

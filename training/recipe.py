@@ -42,6 +42,8 @@ class DataRecipe:
     """Dataset folders to mix in (`hrm-train data build`, or upstream's)."""
     dataset_weight: float = 1.0
     """Of each folder."""
+    easy_steps: int = 0
+    """Steps in which harder puzzles (more cells to find) come in little by little (0: all from the start)."""
     heldout: int = 512
     """Puzzles set aside, drawn evenly from all sources, to judge the run by."""
 

@@ -38,7 +38,7 @@ class RunningBatch:
         puzzles, answers, minima = [], [], []
         for row in rows.tolist():
             rng = pool.rng(step, self.first_row + row)
-            puzzle, answer = pool.draw(rng)
+            puzzle, answer = pool.draw(rng, step)
             puzzles.append(puzzle)
             answers.append(answer)
             explores = max_segments > 1 and rng.random() < exploration
