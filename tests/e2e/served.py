@@ -1,0 +1,78 @@
+"""`hrm` as real processes: one that serves, and ones that run to their end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+
+HRM = [str(Path(sys.executable).with_name("hrm"))]
+
+
+class Service:
+    """One `hrm serve`."""
+
+    def __init__(self, state_dir: Path, checkpoints: Path, *flags: str) -> None:
+        self._log = state_dir / "serve.log"
+        command = [*HRM, "serve", "--port", "0", "--state-dir", str(state_dir), "--checkpoints", str(checkpoints)]
+        command += ["--device", "cpu", "--compile", "off", "--slots", "8", *flags]
+        with self._log.open("w") as log:
+            self.process = psutil.Popen(command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        self._family: set[psutil.Process] = set()
+
+    @property
+    def log(self) -> str:
+        """What it and its children have said so far."""
+        return self._log.read_text()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; known once it says so."""
+        found = re.search(r"listening on (http://\S+)", self.log)
+        return found[1] if found else ""
+
+    def ready(self) -> bool:
+        """Whether a puzzle would be answered now."""
+        try:
+            return bool(self.url) and httpx.get(f"{self.url}/readyz?task=sudoku").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def children(self, word: str) -> list[psutil.Process]:
+        """Its living children with `word` in their command line."""
+        children = self.process.children(recursive=True)
+        self._family |= set(children)
+        return [child for child in children if word in " ".join(child.cmdline())]
+
+    def kill(self, word: str) -> None:
+        """SIGKILL one child."""
+        self.children(word)[0].kill()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end and return its exit code."""
+        self.children("")
+        self.process.send_signal(number)
+        return int(self.process.wait(30))
+
+    def orphans(self) -> list[psutil.Process]:
+        """Which of its children outlived it."""
+        return psutil.wait_procs(self._family, timeout=5)[1]
+
+
+def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    """Wait for a condition."""
+    give_up = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def hrm(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `hrm` to its end."""
+    return subprocess.run([*HRM, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
