@@ -17,6 +17,9 @@ BLANK = 1
 _BLANK_CHARACTERS = ".0_"
 _RULES = "|-+"
 
+_PLAIN = b"._0123456789"
+_PLAIN_TOKENS = bytes.maketrans(_PLAIN, bytes([BLANK, BLANK, *range(BLANK, 11)]))
+
 _CELL = np.arange(81)
 _ROW, _COLUMN = _CELL // 9, _CELL % 9
 _BOX = _ROW // 3 * 3 + _COLUMN // 3
@@ -59,8 +62,10 @@ class Sudoku(Task):
 
     def parse(self, puzzle: Puzzle) -> Tokens:
         """Read a puzzle; two equal givens in one unit are an error that names both cells."""
-        tokens, pointers = _read(puzzle)
-        _refuse_contradiction(tokens, pointers)
+        tokens = _read_at_once(puzzle)
+        if tokens is None or _contradicts(tokens):
+            tokens, pointers = _read(puzzle)
+            _refuse_contradiction(tokens, pointers)
         return tokens
 
     def parse_answer(self, answer: Puzzle) -> Tokens:
@@ -120,6 +125,17 @@ class Sudoku(Task):
         return CellSymmetry(cells.ravel(), np.concatenate(([0, BLANK], digits + 1)).astype(np.uint8), name)
 
 
+def _read_at_once(puzzle: Puzzle) -> Tokens | None:
+    """Tokens [81], in a tenth of the time that `_read` takes; None for a text that it has to look at."""
+    if not isinstance(puzzle, str):
+        return read_grid(puzzle, 9, 9, 9).ravel() + np.uint8(BLANK)
+    refuse_long(puzzle)
+    cells = puzzle.encode("ascii", "replace").translate(None, b" \t\r\n" + _RULES.encode())
+    if len(cells) != 81 or cells.translate(None, _PLAIN):
+        return None
+    return np.frombuffer(bytearray(cells.translate(_PLAIN_TOKENS)), dtype=np.uint8)
+
+
 def _read(puzzle: Puzzle) -> tuple[Tokens, list[str]]:
     """Tokens [81] and, cell by cell, the JSON pointer to where each was written."""
     if not isinstance(puzzle, str):
@@ -143,6 +159,13 @@ def _read(puzzle: Puzzle) -> tuple[Tokens, list[str]]:
     if len(tokens) != 81:
         raise PuzzleError(f"expected 81 cells, got {len(tokens)}")
     return np.array(tokens, dtype=np.uint8), pointers
+
+
+def _contradicts(tokens: Tokens) -> bool:
+    """Whether a unit holds a digit twice: its digits' bits then add up to more than their union."""
+    bits = np.left_shift(np.uint16(1), tokens, dtype=np.uint16) * (tokens != BLANK)
+    units = bits[UNITS]  # [27, 9]
+    return bool((units.sum(axis=1) != np.bitwise_or.reduce(units, axis=1)).any())
 
 
 def _refuse_contradiction(tokens: Tokens, pointers: list[str]) -> None:

@@ -56,6 +56,19 @@ def test_reads_what_people_paste(pasted):
     assert (SUDOKU.parse(pasted) == TOKENS).all()
 
 
+@given(cell=st.integers(0, 80), digit=st.integers(1, 9))
+def test_one_more_digit_is_refused_if_and_only_if_it_is_there_already(cell, digit):
+    row, column = divmod(cell, 9)
+    box = [(r, c) for r in range(9) for c in range(9) if (r // 3, c // 3) == (row // 3, column // 3)]
+    seen = {GRID[row][c] for c in range(9)} | {GRID[r][column] for r in range(9)} | {GRID[r][c] for r, c in box}
+    puzzle = changed(PUZZLE, cell, str(digit))
+    if PUZZLE[cell] == "." and digit in seen:
+        with pytest.raises(PuzzleError, match=f"holds {digit} twice"):
+            SUDOKU.parse(puzzle)
+    elif PUZZLE[cell] == ".":
+        assert SUDOKU.parse(puzzle)[cell] == digit + 1
+
+
 def test_tokens_are_those_of_the_published_datasets():
     assert TOKENS[:5].tolist() == [6, 4, 1, 1, 8]  # 5 3 . . 7
 
