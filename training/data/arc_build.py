@@ -67,8 +67,11 @@ def build_arc(
     sources = [{"path": str(root), "sha256": sha256_of(path for _, path in task_files(root))} for root in roots]
     facts = {"seed": seed, "sources": sources, "split": split, "augmentations": augmentations, **facts}
     names: list[str] = []
-    with new_folder(out) as folder:
-        train, test = SplitWriter(folder / "train", Arc()), SplitWriter(folder / "test", Arc())
+    with (
+        new_folder(out) as folder,
+        SplitWriter(folder / "train", Arc()) as train,
+        SplitWriter(folder / "test", Arc()) as test,
+    ):
         for done, index in enumerate(order, 1):
             task = kept[index]
             rng = _rng(seed, task)
@@ -84,7 +87,7 @@ def build_arc(
             if progress:
                 progress(done, len(kept))
         write_identifiers(folder, names)
-        facts_of = [writer.close(len(names) + 1, facts) for writer in (train, test)]
+        facts_of = [writer.finish(len(names) + 1, facts) for writer in (train, test)]
     return ArcReport(split, facts_of[0], facts_of[1], left_out)
 
 

@@ -6,9 +6,9 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.lib import format as npy
@@ -46,7 +46,7 @@ def write_identifiers(path: Path, names: Sequence[str]) -> None:
 
 
 class SplitWriter:
-    """Appends examples to one split; `close` writes what needs the whole."""
+    """Appends examples to one split, within a `with` block; `finish` writes what needs the whole."""
 
     def __init__(self, folder: Path, task: Task) -> None:
         folder.mkdir(parents=True)
@@ -56,6 +56,13 @@ class SplitWriter:
         self._identifiers: list[int] = []
         self._puzzle_indices = [0]
         self._group_indices = [0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inputs.close()
+        self._labels.close()
 
     def add_puzzle(self, inputs: Tokens, labels: Tokens, identifier: int = 0) -> None:
         """Add a puzzle with its examples, both [k, L], to the group that is open."""
@@ -69,10 +76,10 @@ class SplitWriter:
         if len(self._identifiers) > self._group_indices[-1]:
             self._group_indices.append(len(self._identifiers))
 
-    def close(self, num_identifiers: int, facts: dict[str, Any]) -> dict[str, Any]:
+    def finish(self, num_identifiers: int, facts: dict[str, Any]) -> dict[str, Any]:
         """Write the index arrays and dataset.json, which also says `facts`; returns what it says."""
-        self._inputs.close()
-        self._labels.close()
+        self._inputs.finish()
+        self._labels.finish()
         for name, values in (
             ("puzzle_identifiers", self._identifiers),
             ("puzzle_indices", self._puzzle_indices),
@@ -113,10 +120,14 @@ class _GrowingArray:
         self._file.write(np.ascontiguousarray(rows, dtype=np.uint8).data)
         self.rows += len(rows)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         self._file.seek(0)
         self._write_header()
         self._file.close()
+
+    def close(self) -> None:
+        with suppress(OSError):  # what the disk refused before it refuses again; that error is on its way already
+            self._file.close()
 
     def _write_header(self) -> None:
         npy.write_array_header_1_0(

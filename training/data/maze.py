@@ -19,7 +19,7 @@ _Floats: TypeAlias = NDArray[np.float64]
 
 _WALL_SHARE = (0.3, 0.5)
 """The share of walls is drawn from this range, as in the paper's mazes (Lehnert et al., arXiv 2402.14083)."""
-_CHUNK = 100
+_CHUNK = 10
 """Mazes made from one random generator; a prefix of the result does not depend on its length."""
 _TRIES = 200_000
 """Grids tried for one maze before its conditions count as out of reach."""

@@ -29,9 +29,9 @@ REACHABLE_CLUES = 24
 _DIGS = 4
 """A minimal puzzle is the one with the fewest clues of this many digs into one grid, about one fewer than one dig
 gives."""
-_CHUNK = 500
+_CHUNK = 100
 """Puzzles made from one random generator; a prefix of the result does not depend on its length."""
-_GIVE_UP_CHUNKS = 100
+_GIVE_UP_CHUNKS = 300
 """Chunks without a puzzle of the wanted difficulty before it counts as out of reach."""
 
 ANY_DIFFICULTY = (0, 1 << 62)

@@ -57,15 +57,16 @@ def build_tables(
     rng = np.random.Generator(np.random.Philox(key=seed))
     facts = {"seed": seed, "augmentations": augmentations, **facts}
     with new_folder(out) as folder:
-        writer = SplitWriter(folder / "train", task)
-        for i in range(len(train)):
-            symmetries = [task.identity(), *(task.random_symmetry(rng) for _ in range(augmentations))]
-            for symmetry in symmetries:
-                writer.add_puzzle(symmetry.apply(train.puzzles[i : i + 1]), symmetry.apply(train.answers[i : i + 1]))
-            writer.end_group()
-            if progress:
-                progress(i + 1, len(train))
-        trained = writer.close(1, facts)
+        with SplitWriter(folder / "train", task) as writer:
+            for i in range(len(train)):
+                for symmetry in [task.identity(), *(task.random_symmetry(rng) for _ in range(augmentations))]:
+                    writer.add_puzzle(
+                        symmetry.apply(train.puzzles[i : i + 1]), symmetry.apply(train.answers[i : i + 1])
+                    )
+                writer.end_group()
+                if progress:
+                    progress(i + 1, len(train))
+            trained = writer.finish(1, facts)
         tested = _write_test(folder, task, test, facts) if test else None
         write_identifiers(folder, [])
     return TableReport(trained, tested, _leakage(task, train, test))
@@ -91,11 +92,11 @@ def _order(table: Table, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]
 
 
 def _write_test(folder: Path, task: Task, test: Table, facts: dict[str, Any]) -> dict[str, Any]:
-    writer = SplitWriter(folder / "test", task)
-    for i in range(len(test)):
-        writer.add_puzzle(test.puzzles[i : i + 1], test.answers[i : i + 1])
-        writer.end_group()
-    return writer.close(1, facts)
+    with SplitWriter(folder / "test", task) as writer:
+        for i in range(len(test)):
+            writer.add_puzzle(test.puzzles[i : i + 1], test.answers[i : i + 1])
+            writer.end_group()
+        return writer.finish(1, facts)
 
 
 def _leakage(task: Task, train: Table, test: Table | None) -> Leakage | None:
