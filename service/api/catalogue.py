@@ -39,14 +39,14 @@ class Catalogue:
         """The known tasks."""
         return list(self._tasks)
 
-    def find(self, task: str | None) -> CheckpointInfo:
-        """The current checkpoint of a task, or of the default one; raises ApiError."""
-        name = task or self._default_task
+    def find(self, task: str | None, pointer: str | None = None) -> CheckpointInfo:
+        """The current checkpoint of a task, or of the default one; raises ApiError that points to `pointer`."""
+        name = self._default_task if task is None else task
         if name is None:
-            raise ApiError(ProblemKind.BAD_REQUEST, f"task is missing; known: {self._known()}", pointer="/task")
+            raise ApiError(ProblemKind.BAD_REQUEST, f"task is missing; known: {self._known()}", pointer=pointer)
         found = self._tasks.get(name)
         if found is None:
-            raise ApiError(ProblemKind.UNKNOWN_TASK, f"no task {name!r}; known: {self._known()}", pointer="/task")
+            raise ApiError(ProblemKind.UNKNOWN_TASK, f"no task {name!r}; known: {self._known()}", pointer=pointer)
         return found
 
     def refresh(self) -> None:

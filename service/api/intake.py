@@ -86,7 +86,7 @@ class Intake:
             puzzle_at: JSON pointer to the puzzle in the body.
             suffix: Tells the jobs of one Idempotency-Key apart.
         """
-        checkpoint = self._catalogue.find(request.task)
+        checkpoint = self._catalogue.find(request.task, f"{within}/task")
         timeout_s = request.timeout_s or terms.timeout_default_s
         self._check_limits(request, checkpoint, within)
         if timeout_s > terms.timeout_max_s:
@@ -96,11 +96,13 @@ class Intake:
             checkpoint.codec.parse(request.puzzle)
         except PuzzleError as error:
             raise ApiError(ProblemKind.BAD_PUZZLE, error.detail, pointer=puzzle_at + error.pointer) from None
+        if request.task is None:
+            request = request.model_copy(update={"task": checkpoint.task})
         return NewJob(
             id=new_id(),
             task=checkpoint.task,
             lane=request.priority,
-            request=request.model_copy(update={"task": checkpoint.task}).model_dump_json().encode(),
+            request=request.model_dump_json().encode(),
             timeout_s=timeout_s,
             reply_to=terms.reply_to,
             keep_s=terms.keep_s,

@@ -151,12 +151,13 @@ async def api_server(settings: Settings, registry_path: Path) -> AsyncIterator[A
     app = create_app(settings, broker, Registry([registry_path]))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup([listener])  # what `serve` does, without its signal handlers
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, timeout=20) as http:
         yield Api(url, http, app.state.context, broker, config)
-    server.should_exit = True
-    await serving
+    await server.shutdown([listener])
 
 
 def problem(response: httpx.Response) -> dict[str, Any]:
