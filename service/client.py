@@ -227,9 +227,17 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread; closing twice is fine."""
+        """Give up what still runs, close the connections and end the thread; closing twice is fine."""
+
+        async def end() -> None:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._client.close()
+
         if not self._loop.is_closed():
-            self._run(self._client.close())
+            self._run(end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()

@@ -132,13 +132,12 @@ class Child:
         failures, ever_healthy = 0, False
         for life in itertools.count(1):
             started = time.monotonic()
-            self._process = await self.role.launch(life)
-            code = await self._process.wait()
+            code = await self._live(life)
             if self._stopping:
                 return
+            healthy = time.monotonic() - started >= self.patience.healthy_s
             if self.role.after_death:
                 await self.role.after_death(life)
-            healthy = time.monotonic() - started >= self.patience.healthy_s
             ever_healthy |= healthy
             failures = 0 if healthy else failures + 1
             if code == EXIT_BAD_SETTINGS and not ever_healthy:
@@ -152,6 +151,14 @@ class Child:
             pause = self.patience.pause(failures)
             log.warning("the %s ended with %s; starting it again in %.1f s", self.role.name, describe_exit(code), pause)
             await asyncio.sleep(pause)
+
+    async def _live(self, life: int) -> int:
+        try:
+            self._process = await self.role.launch(life)
+        except OSError as error:  # no memory, no process to be had: that may pass
+            log.error("the %s cannot be started: %s", self.role.name, error)
+            return 1
+        return await self._process.wait()
 
 
 async def supervise(groups: Sequence[Sequence[Role]], patience: Patience | None = None) -> None:

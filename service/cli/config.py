@@ -9,9 +9,9 @@ import re
 from typing import Any
 
 from pydantic import SecretStr
-from rich.console import Console
 from rich.table import Table
 
+from service.cli.console import console
 from service.cli.flags import add_fields, flag, given
 from service.cli.settings import settings_from
 from service.settings import SECRETS, Settings, variable
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, (value, origin) in rows.items():
         changed = origin != "default"
         table.add_row(variable(name), "-" if value is None else str(value), origin, style="bold" if changed else None)
-    Console().print(table)
+    console().print(table)
     return 0
 
 

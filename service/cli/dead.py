@@ -12,13 +12,13 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
-from rich.console import Console
 from rich.table import Table
 
 from service.broker.admin import QueueAdmin, Requeue
 from service.broker.config import broker_config
 from service.broker.embedded import EmbeddedServer
 from service.broker.records import BrokerError, DeadLetter
+from service.cli.console import console
 from service.cli.flags import CommandError, add_fields
 from service.cli.settings import settings_from
 from service.settings import Settings, SettingsError
@@ -72,4 +72,4 @@ def _print(letters: list[DeadLetter], outcomes: list[str], *, as_json: bool) -> 
             print(json.dumps(fields | ({"outcome": outcome} if outcome else {})))
         table.add_row(*fields.values(), outcome)
     if not as_json:
-        Console().print(table if letters else "no dead letters")
+        console().print(table if letters else "no dead letters")

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-
 from service.cli.backends import Backend, local, remote
+from service.cli.console import console
 from service.cli.flags import CommandError, add_fields, flag, given
 from service.cli.progress import progress
 from service.cli.results import Result, result_of, to_json, to_text
@@ -60,12 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     task = options.get("task")
     backend = remote(arguments.url, arguments.api_key, task) if arguments.url else local(settings, task)
     summary, started = Summary(), time.monotonic()
-    with _writer(arguments, backend) as write, progress(len(rows), show=_shows_progress(arguments, rows)) as advance:
+    asked = sum(row.request is not None for row in rows)
+    with _writer(arguments, backend) as write, progress(asked, show=_shows_progress(arguments, rows)) as advance:
         for result in _results(rows, backend, advance):
             write(result)
             summary.add(result)
     if len(rows) > 1:
-        Console(stderr=arguments.output is None).print(summary.table(time.monotonic() - started))
+        console(stderr=arguments.output is None).print(summary.table(time.monotonic() - started))
     return 1 if summary.total.errors else 0
 
 
@@ -116,11 +116,10 @@ def _writer(arguments: argparse.Namespace, backend: Backend) -> Iterator[Callabl
         yield write_to(sys.stdout)
         return
     try:
-        file = arguments.output.open("w", encoding="utf-8")
+        with arguments.output.open("w", encoding="utf-8") as file:
+            yield write_to(file)
     except OSError as error:
         raise CommandError(f"{flag('output')}: cannot write {arguments.output}: {error.strerror}") from None
-    with file:
-        yield write_to(file)
 
 
 def _shows_progress(arguments: argparse.Namespace, rows: Sequence[Row]) -> bool:

@@ -121,6 +121,12 @@ async def test_a_child_that_refuses_its_settings_is_not_tried_again(log: Path, r
     assert len(pids(log, "worker")) == 1
 
 
+async def test_what_cannot_even_be_started_is_tried_again_and_given_up() -> None:
+    missing = Role("worker", lambda life: launch(["/nowhere/hrm"], {}))
+    with pytest.raises(ChildFailedError, match="it ended 4 times in a row"):
+        await supervise([[missing]], QUICK)
+
+
 async def test_a_healthy_life_forgives_what_was_before(log: Path, role: Callable[..., Role]) -> None:
     """Two short lives, a healthy one, two short lives, ...: never three in a row."""
     script = "echo worker $$ >> {log}; [ $((LIFE % 3)) = 0 ] && sleep 0.15; exit 1"

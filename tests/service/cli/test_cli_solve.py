@@ -66,6 +66,7 @@ def test_puzzles_of_different_length_keep_their_order(capsys: pytest.CaptureFixt
     [
         ("--task chess 53", 2, "no checkpoint for task 'chess'; there are: sudoku"),
         ("--output /proc/none 53", 2, "--output: cannot write /proc/none: No such file or directory"),
+        ("--output /dev/full 53", 2, "--output: cannot write /dev/full: No space left on device"),
         ("--device cuda:99 53", 2, "device 'cuda:99' is not there"),
         ("--url http://127.0.0.1:9 53", 1, "no answer from http://127.0.0.1:9"),
     ],
