@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from model.tasks import Task, Tokens, get_task, task_from
 from training.data import arc_build, generators, sudoku
@@ -21,6 +18,7 @@ from training.data.folder import is_dataset, read_metadata, read_split, sha256_o
 from training.data.generators import GENERATOR_VERSION, OWN_LICENCE, Wanted
 from training.data.hub import locate
 from training.data.leakage import find_leakage
+from training.data.progress import progress_line
 from training.data.table import Table
 from training.data.table_build import LEAKAGE_LIMIT, build_tables, set_aside, subsample
 
@@ -41,7 +39,7 @@ def build_table(parsed: argparse.Namespace) -> int:
         train, test = set_aside(train, parsed.test, parsed.seed)
     if parsed.subsample:
         train = subsample(train, parsed.subsample, parsed.seed)
-    with _progress(f"writing {task.name}") as show:
+    with progress_line(f"writing {task.name}") as show:
         report = build_tables(parsed.out, task, train, test, parsed.augmentations, parsed.seed, facts, show)
     _print_split(parsed.out, "train", report.train)
     if report.test:
@@ -55,7 +53,7 @@ def build_table(parsed: argparse.Namespace) -> int:
 
 def build_arc(parsed: argparse.Namespace) -> int:
     """`hrm-train data build arc`."""
-    with _progress("writing arc") as show:
+    with progress_line("writing arc") as show:
         report = arc_build.build_arc(
             parsed.out,
             parsed.sources,
@@ -167,7 +165,7 @@ def _generate(parsed: argparse.Namespace, task: Task) -> tuple[Table, dict[str, 
         wanted = Wanted(**common, clues=parsed.clues, minimal_share=parsed.minimal_share, guesses=guesses)
     else:
         wanted = Wanted(**common, min_path=parsed.min_path or 0, unique_path=parsed.unique)
-    with _progress(f"generating {task.name}") as show:
+    with progress_line(f"generating {task.name}") as show:
         table = generators.generate(task, wanted, lambda done: show(done, wanted.count))
     generator = {"generator": task.name, "version": GENERATOR_VERSION, **wanted.parameters(task)}
     return table, {"sources": [generator], "licence": OWN_LICENCE}
@@ -187,11 +185,3 @@ def _print_split(folder: Path, split: str, metadata: dict[str, Any]) -> None:
         f"{folder / split}: {examples} examples, {metadata['total_groups']} groups, "
         f"{metadata['num_puzzle_identifiers'] - 1} identifiers, sha256 {str(metadata.get('sha256'))[:16]}"
     )
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A line on stderr that shows how many of how many are done, and vanishes."""
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        line = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(line, completed=done, total=total)

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from model.tasks import Task, Tokens
 from training.data.csv_file import read_csv
@@ -19,6 +17,7 @@ from training.data.errors import DataError
 from training.data.folder import read_split, sha256_of
 from training.data.generators import GENERATED, GENERATOR_VERSION, OWN_LICENCE, Wanted, generate
 from training.data.pool import Source
+from training.data.progress import progress_line
 from training.recipe import Recipe
 
 _SHUFFLE_SEED = 0
@@ -55,9 +54,8 @@ def _generated(recipe: Recipe, task: Task, cache_dir: Path) -> Source:
     path = cache_dir / f"{GENERATED}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npz"
     arrays = _read_cached(path)
     if arrays is None:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            line = progress.add_task(f"generating {task.name}", total=wanted.count)
-            table = generate(task, wanted, lambda done: progress.update(line, completed=done))
+        with progress_line(f"generating {task.name}") as show:
+            table = generate(task, wanted, lambda done: show(done, wanted.count))
         arrays = table.puzzles, table.answers
         _write_cached(path, *arrays)
     digest = hashlib.sha256(arrays[0].tobytes() + arrays[1].tobytes()).hexdigest()
@@ -67,8 +65,8 @@ def _generated(recipe: Recipe, task: Task, cache_dir: Path) -> Source:
 def _read_cached(path: Path) -> tuple[Tokens, Tokens] | None:
     """What an earlier run kept; None where there is nothing, or nothing that can be read."""
     try:
-        with np.load(path) as file:
-            return file["puzzles"], file["answers"]
+        with path.open("rb") as file, np.load(file) as arrays:
+            return arrays["puzzles"], arrays["answers"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
