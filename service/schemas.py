@@ -61,7 +61,7 @@ class SolveOptions(Strict):
         Mode.ACT, description="`act` halts by the Q-head; `fixed` runs exactly `max_segments`."
     )
     trace: StrictBool = Field(False, description="Add what the model thought after each segment.")
-    timeout_s: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] | None = Field(
+    timeout_s: Annotated[float, Field(ge=0.001, strict=True, allow_inf_nan=False)] | None = Field(
         None, description="Seconds until the deadline. Left out: the server's default."
     )
     priority: Lane = Field(Lane.NORMAL, description="`high` is served before `normal`.")

@@ -20,8 +20,6 @@ SECURITY_SCHEMES: dict[str, Any] = {
     },
     "AdminKey": {"type": "http", "scheme": "bearer", "description": "HRM_ADMIN_KEY."},
 }
-NEEDS_API_KEY: dict[str, Any] = {"security": [{"ApiKey": []}]}
-NEEDS_ADMIN_KEY: dict[str, Any] = {"security": [{"AdminKey": []}]}
 
 
 class Keyring:
@@ -30,6 +28,16 @@ class Keyring:
     def __init__(self, settings: Settings) -> None:
         self._callers = [(name, _digest(key)) for name, key in settings.keys.items()]
         self._admin = _digest(settings.admin_key.get_secret_value()) if settings.admin_key else None
+
+    @property
+    def operation(self) -> dict[str, Any]:
+        """What the OpenAPI document says of a route that asks for the caller."""
+        return {"security": [{"ApiKey": []}]} if self._callers else {}
+
+    @property
+    def admin_operation(self) -> dict[str, Any]:
+        """What the OpenAPI document says of a route for administrators."""
+        return {"security": [{"AdminKey": []}]}
 
     def caller(self, request: Request) -> str:
         """The name of the caller's key, empty where no keys are asked for; raises ApiError."""

@@ -10,9 +10,12 @@ from service.schemas import Answer, HaltedBy, Timing
 JOB_ID = "01a20cc8-f40f-70be-850d-d2af8a20554f"
 
 
+_PUZZLE_IDS = {"arc": {"puzzle_id": "007bbfb7"}}
+
+
 def requests() -> dict[str, dict[str, Any]]:
     """A body of `POST /solve` for each task that comes with one."""
-    return {name: {"task": name, "puzzle": puzzle} for name, puzzle, _ in _examples()}
+    return {name: {"task": name, "puzzle": puzzle, **_PUZZLE_IDS.get(name, {})} for name, puzzle, _ in _examples()}
 
 
 def answers() -> dict[str, dict[str, Any]]:

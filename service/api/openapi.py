@@ -30,8 +30,8 @@ REQUEST_ID = {
     "name": "X-Request-Id",
     "in": "header",
     "required": False,
-    "description": "A label of yours for logs; it comes back with the response.",
-    "schema": {"type": "string", "maxLength": 128},
+    "description": "A label of yours for logs, which comes back with the response: up to 128 visible ASCII characters.",
+    "schema": {"type": "string"},
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 
 from service.api import examples, openapi
-from service.api.access import NEEDS_API_KEY
 from service.api.body import parse, read_body
 from service.api.context import Context
 from service.api.disconnect import unless_gone
@@ -70,7 +69,7 @@ def mount(app: FastAPI, context: Context) -> None:
         route_class_override=PlainRoute,
         responses={200: openapi.answer(Answer, examples.answers()), **openapi.problems(*PROBLEMS)},
         openapi_extra={
-            **NEEDS_API_KEY,
+            **context.keyring.operation,
             "parameters": [openapi.IDEMPOTENCY_KEY, openapi.REQUEST_ID],
             "requestBody": openapi.json_body(SolveRequest, examples.requests()),
         },

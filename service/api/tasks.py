@@ -6,7 +6,6 @@ from fastapi import FastAPI, Request
 
 from model.checkpoint import CheckpointInfo
 from service.api import openapi
-from service.api.access import NEEDS_API_KEY
 from service.api.context import Context
 from service.problems import ProblemKind
 from service.schemas import TaskInfo
@@ -39,7 +38,7 @@ def mount(app: FastAPI, context: Context) -> None:
             200: {"content": {"application/json": {"example": [_EXAMPLE]}}},
             **openapi.problems(ProblemKind.BAD_KEY),
         },
-        openapi_extra=NEEDS_API_KEY,
+        openapi_extra=context.keyring.operation,
     )(tasks)
 
 

@@ -6,7 +6,6 @@ from fastapi import FastAPI, Request
 from pydantic import Field, ValidationError
 
 from service.api import openapi
-from service.api.access import NEEDS_API_KEY
 from service.api.context import Context
 from service.broker.records import WorkerRecord
 from service.problems import ProblemKind
@@ -51,7 +50,7 @@ def mount(app: FastAPI, context: Context) -> None:
             200: {"content": {"application/json": {"example": [_EXAMPLE]}}},
             **openapi.problems(ProblemKind.BAD_KEY, ProblemKind.QUEUE_AWAY),
         },
-        openapi_extra=NEEDS_API_KEY,
+        openapi_extra=context.keyring.operation,
     )(workers)
 
 

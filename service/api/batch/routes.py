@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 
 from service.api import examples, openapi
-from service.api.access import NEEDS_API_KEY
 from service.api.batch.schemas import BatchLine, BatchRequest
 from service.api.batch.stream import Batch, LineStream, jobs_of
 from service.api.body import parse, read_body
@@ -45,7 +44,7 @@ def mount(app: FastAPI, context: Context) -> None:
         return LineStream(batch.lines)
 
     requests, answers = examples.requests(), examples.answers()
-    bodies = {task: {"task": task, "puzzles": [body["puzzle"]]} for task, body in requests.items()}
+    bodies = {task: {"task": task, "puzzles": [body]} for task, body in requests.items()}
     line = {"index": 0, "answer": next(iter(answers.values()))}
     app.router.add_api_route(
         "/solve/batch",
@@ -61,7 +60,7 @@ def mount(app: FastAPI, context: Context) -> None:
             **openapi.problems(*PROBLEMS),
         },
         openapi_extra={
-            **NEEDS_API_KEY,
+            **context.keyring.operation,
             "parameters": [openapi.IDEMPOTENCY_KEY, openapi.REQUEST_ID],
             "requestBody": openapi.json_body(BatchRequest, bodies),
         },

@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Request, Response
 
 from service.api import examples, openapi
-from service.api.access import NEEDS_API_KEY
 from service.api.body import parse, read_body
 from service.api.context import Context
 from service.api.jobs.schemas import Job, job_of
@@ -77,7 +76,7 @@ def mount(app: FastAPI, context: Context) -> None:
             **openapi.problems(*_SUBMIT_PROBLEMS),
         },
         openapi_extra={
-            **NEEDS_API_KEY,
+            **context.keyring.operation,
             "parameters": [openapi.IDEMPOTENCY_KEY, openapi.REQUEST_ID],
             "requestBody": openapi.json_body(SolveRequest, examples.requests()),
         },
@@ -87,7 +86,7 @@ def mount(app: FastAPI, context: Context) -> None:
         summary="A job, with its answer once it is done",
         tags=["jobs"],
         responses={200: openapi.response(Job, "The job", _DONE), **openapi.problems(*_READ_PROBLEMS)},
-        openapi_extra=NEEDS_API_KEY,
+        openapi_extra=context.keyring.operation,
     )(read)
     app.delete(
         "/jobs/{job_id}",
@@ -95,7 +94,7 @@ def mount(app: FastAPI, context: Context) -> None:
         description="One that has ended stays as it is.",
         tags=["jobs"],
         responses={200: openapi.response(Job, "The job as it is now", _CANCELLED), **openapi.problems(*_READ_PROBLEMS)},
-        openapi_extra=NEEDS_API_KEY,
+        openapi_extra=context.keyring.operation,
     )(cancel)
 
 

@@ -57,7 +57,7 @@ async def test_the_default_task_is_filled_in(serve_api: ServeApi, worker: Script
         ({"puzzle": PUZZLE, "max_segments": 0}, 422, "bad-request", "/max_segments", "greater than or equal to 1"),
         ({"puzzle": PUZZLE, "max_segments": 257}, 422, "bad-request", "/max_segments", "at most 256"),
         ({"puzzle": PUZZLE, "min_segments": 17}, 422, "bad-request", "/min_segments", "above max_segments (16)"),
-        ({"puzzle": PUZZLE, "timeout_s": -1}, 422, "bad-request", "/timeout_s", "greater than 0"),
+        ({"puzzle": PUZZLE, "timeout_s": -1}, 422, "bad-request", "/timeout_s", "greater than or equal to 0.001"),
         ({"puzzle": PUZZLE, "timeout_s": 1e9}, 422, "bad-request", "/timeout_s", "at most 300"),
         ({"puzzle": PUZZLE, "mode": "vote"}, 422, "bad-request", "/mode", "act"),
         ({"puzzle": PUZZLE, "puzzle_id": "x"}, 422, "bad-request", "/puzzle_id", "no puzzle identifiers"),
