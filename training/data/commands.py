@@ -15,6 +15,7 @@ from training.data import arc_build, generators, sudoku
 from training.data.csv_file import read_csv, write_csv
 from training.data.errors import DataError
 from training.data.folder import is_dataset, read_metadata, read_split, sha256_of
+from training.data.folder_writer import refuse_existing
 from training.data.generators import GENERATOR_VERSION, OWN_LICENCE, Wanted
 from training.data.hub import locate
 from training.data.leakage import find_leakage
@@ -22,11 +23,12 @@ from training.data.progress import progress_line
 from training.data.table import Table
 from training.data.table_build import LEAKAGE_LIMIT, build_tables, set_aside, subsample
 
-_out = Console(highlight=False, soft_wrap=True)
+_out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def build_table(parsed: argparse.Namespace) -> int:
     """`hrm-train data build sudoku|maze|grid`."""
+    refuse_existing(parsed.out)
     task = _task(parsed)
     if parsed.source:
         train, test, facts = _read_published(parsed, task)
@@ -53,6 +55,7 @@ def build_table(parsed: argparse.Namespace) -> int:
 
 def build_arc(parsed: argparse.Namespace) -> int:
     """`hrm-train data build arc`."""
+    refuse_existing(parsed.out)
     with progress_line("writing arc") as show:
         report = arc_build.build_arc(
             parsed.out,
@@ -78,8 +81,7 @@ def build_arc(parsed: argparse.Namespace) -> int:
 
 def generate(parsed: argparse.Namespace) -> int:
     """`hrm-train data generate`."""
-    if parsed.file.exists():
-        raise DataError(f"{parsed.file}: exists already; remove it or choose another place")
+    refuse_existing(parsed.file)
     task = _task(parsed)
     table, _ = _generate(parsed, task)
     write_csv(parsed.file, task, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import uuid
 from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import islice
@@ -49,18 +50,21 @@ def read_csv(path: Path, task: Task) -> Table:
 
 
 def write_csv(path: Path, task: Task, table: Table) -> None:
-    """Write a table as text that `read_csv` reads back; raises DataError where the file cannot be written."""
+    """Write a table as text that `read_csv` reads back, all at once; raises DataError where the disk refuses."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    columns = (table.puzzles, table.answers, table.sources, table.ratings)
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
-            for puzzle, answer, source, rating in zip(
-                table.puzzles, table.answers, table.sources, table.ratings, strict=True
-            ):
+            for puzzle, answer, source, rating in zip(*columns, strict=True):
                 shown = "" if np.isnan(rating) else f"{rating:g}"
                 writer.writerow([source, task.format(puzzle, ""), task.format(answer, ""), shown])
+        partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _blocks(path: Path, file: TextIO) -> Iterator[tuple[int, list[dict[str, str]]]]:

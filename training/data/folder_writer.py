@@ -20,6 +20,12 @@ from training.data.folder import BLANK_IDENTIFIER, FIELDS, IDENTIFIERS_FILE, MET
 _SET = "all"
 
 
+def refuse_existing(path: Path) -> None:
+    """Raise DataError where something is already: nothing is ever overwritten."""
+    if path.exists():
+        raise DataError(f"{path}: exists already; remove it or choose another place")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `path` when the block ends well and vanishes when it does not.
@@ -27,8 +33,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         DataError: `path` exists already, or the disk refuses (it is full, it is read-only).
     """
-    if path.exists():
-        raise DataError(f"{path}: exists already; remove it or choose another place")
+    refuse_existing(path)
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     try:
         partial.mkdir(parents=True)

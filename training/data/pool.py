@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.tasks import Task, Tokens
+from training.data.errors import DataError
 
 EASY_SHARE = 0.3
 """Share of a source that a run with `easy_steps` begins with."""
@@ -21,7 +22,8 @@ class Source:
 
     Attributes:
         sha256, licence: what a checkpoint's card says of the data; the licence where it is known.
-        starts: where each group of puzzles starts that are copies of one another, [g]; None: every puzzle is alone.
+        starts: where each group of puzzles starts that are copies of one another, and where the last one ends, [g + 1];
+            None: every puzzle is alone.
         puzzle_ids: the puzzle embedding of every puzzle, [n]. They were augmented when they were given their ids, so
             the pool shows them as they are.
         heldout: what the data itself sets aside to be judged by; None: the last puzzles serve.
@@ -52,6 +54,8 @@ class Source:
         cut = len(self) - heldout
         if self.starts is not None:
             cut = int(self.starts[np.searchsorted(self.starts, cut, side="right") - 1])
+        if not cut:
+            raise DataError(f"{self.name}: holding out {heldout} puzzles leaves none to train on")
         return self.rows(slice(None, cut)), self.rows(slice(cut, None))
 
     def rows(self, which: slice | NDArray[np.intp]) -> Source:

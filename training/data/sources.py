@@ -108,6 +108,6 @@ def read_folder(path: Path, split: str, task: Task, weight: float = 1.0) -> Sour
         weight=weight,
         sha256=read.sha256,
         licence=read.metadata.get("licence"),
-        starts=read.group_starts[:-1],
+        starts=read.group_starts,
         puzzle_ids=read.example_identifiers if read.metadata["num_puzzle_identifiers"] > 1 else None,
     )

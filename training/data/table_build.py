@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model.tasks import Task
 from training.data.errors import DataError
@@ -87,7 +88,7 @@ def subsample(table: Table, count: int, seed: int) -> Table:
     return table.rows(_order(table, seed)[:count])
 
 
-def _order(table: Table, seed: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _order(table: Table, seed: int) -> NDArray[np.intp]:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, 0])).permutation(len(table))
 
 

@@ -55,6 +55,8 @@ def test_what_is_written_reads_back(tmp_path):
     assert split.example_identifiers.tolist() == [1, 2, 2, 1]
     assert split.group_starts.tolist() == [0, 3, 4]
     assert (split.metadata["seed"], split.metadata["licence"], split.metadata["total_groups"]) == (5, "CC0-1.0", 2)
+    upstream_s = {"pad_id", "ignore_label_id", "blank_identifier_id", "vocab_size", "seq_len", "num_puzzle_identifiers"}
+    assert upstream_s | {"total_groups", "mean_puzzle_examples", "sets"} <= set(split.metadata)
     assert split.metadata["mean_puzzle_examples"] == pytest.approx(4 / 3)
     assert read_identifiers(tmp_path / "d") == ["<blank>", "a", "b"]
 

@@ -83,6 +83,9 @@ def test_augmentations_of_one_puzzle_are_held_out_together(sudoku, sudoku_csv, t
     (source,) = load_sources(make_recipe(dataset=[str(tmp_path / "built")]), sudoku, tmp_path)
     trained, heldout = source.split(3)
     assert (len(trained), len(heldout)) == (10, 10), "the border between the two puzzles, not a cut through the second"
+    assert [len(part) for part in source.split(0)] == [20, 0]
+    with pytest.raises(DataError, match="built: holding out 15 puzzles leaves none to train on"):
+        source.split(15)
 
 
 def test_puzzles_with_identifiers_are_judged_by_the_dataset_s_own_tests(arc_root, tmp_path):
