@@ -51,28 +51,35 @@ class Catalogue:
 
     def refresh(self) -> None:
         """Read the registry; a checkpoint that cannot be read leaves the one before in place."""
-        tasks = {}
-        for name in self._registry.tasks():
-            info = self._tasks.get(name)
-            try:
-                if info is None or info.version != self._registry.current_version(name):
-                    info = self._registry.current(name)
-                self._complaints.pop(name, None)
-            except (CheckpointError, OSError) as error:
-                self._complain(name, str(error))
-            if info is not None:
-                tasks[name] = info
-        self._tasks = tasks
+        found = {name: self._current(name) for name in self._registry.tasks()}
+        self._tasks = {name: info for name, info in found.items() if info is not None}
 
     async def keep_fresh(self) -> None:
         """Refresh for ever, off the event loop: the registry may lie on a slow disk."""
         while True:
             await asyncio.sleep(_REFRESH_S)
-            await asyncio.to_thread(self.refresh)
+            try:
+                await asyncio.to_thread(self.refresh)
+            except OSError as error:
+                self._complain("", f"the registry cannot be read: {error}")
+
+    def _current(self, name: str) -> CheckpointInfo | None:
+        known = self._tasks.get(name)
+        try:
+            if known is not None and known.version == self._registry.current_version(name):
+                return known
+            info = self._registry.current(name)
+            if info is not None:
+                _ = info.codec, info.identifiers  # read here, in this thread, and kept for the requests
+            self._complaints.pop(name, None)
+        except (CheckpointError, OSError) as error:
+            self._complain(name, f"the current checkpoint cannot be read: {error}")
+            return known
+        return info
 
     def _complain(self, name: str, complaint: str) -> None:
         if self._complaints.get(name) != complaint:
-            log.warning("the registry's current checkpoint cannot be read: %s", complaint, extra={"task": name})
+            log.warning("%s", complaint, extra={"task": name})
         self._complaints[name] = complaint
 
     def _known(self) -> str:

@@ -13,6 +13,9 @@ from service.ids import new_id
 from service.logs import REQUEST_ID
 from service.metrics import ApiMetrics
 
+JOB_ID = "hrm.job_id"
+"""Where in the scope a route leaves the id of the job that it made, for the log."""
+
 _LABEL = re.compile(rb"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
@@ -58,6 +61,8 @@ class RequestsMiddleware:
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
             fields: dict[str, Any] = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
+            if job_id := scope.get(JOB_ID):
+                fields["job_id"] = job_id
             log.log(level, "request", extra=fields)
 
 

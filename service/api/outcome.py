@@ -61,8 +61,6 @@ def problem_json(ending: Ending) -> tuple[bytes, int]:
     """The problem of a job that did not end well, and its status; raises ApiError where it left none."""
     if ending.state is JobState.CANCELLED:
         raise ApiError(ProblemKind.CANCELLED, f"job {ending.id} was cancelled")
-    if ending.state is JobState.DEAD:
-        raise ApiError(ProblemKind.DEAD_LETTER, f"job {ending.id} was given up: it ended its worker three times")
     try:
         return ending.payload, _ProblemHead.model_validate_json(ending.payload).status
     except ValidationError:

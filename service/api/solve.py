@@ -9,6 +9,7 @@ from service.api.body import parse, read_body
 from service.api.context import Context
 from service.api.disconnect import unless_gone
 from service.api.errors import ApiError
+from service.api.middleware import JOB_ID
 from service.api.outcome import answer_response
 from service.api.route import PlainRoute
 from service.broker.records import Ending
@@ -45,6 +46,7 @@ def mount(app: FastAPI, context: Context) -> None:
         body = await read_body(request, context.settings)
         terms = context.intake.terms_of_waiter(request, body, caller, desk.reply_to)
         job = context.intake.job(parse(SolveRequest, body), terms)
+        request.scope[JOB_ID] = job.id
         receipt = await desk.admit(job)
         if receipt.job_id != job.id:
             return answer_response(await earlier(receipt.job_id, caller))

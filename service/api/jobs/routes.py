@@ -11,6 +11,7 @@ from service.api import examples, openapi
 from service.api.body import parse, read_body
 from service.api.context import Context
 from service.api.jobs.schemas import Job, job_of
+from service.api.middleware import JOB_ID
 from service.broker.records import JobRecord, JobState
 from service.problems import ProblemKind
 from service.schemas import SolveRequest
@@ -48,6 +49,7 @@ def mount(app: FastAPI, context: Context) -> None:
         body = await read_body(request, context.settings)
         terms = context.intake.terms_of_job(request, body, caller)
         job = context.intake.job(parse(SolveRequest, body), terms)
+        request.scope[JOB_ID] = job.id
         receipt = await desk.admit(job)
         if receipt.job_id == job.id:
             record = JobRecord(job.id, job.task, JobState.QUEUED, caller, b"", time.time())

@@ -12,7 +12,7 @@ from service.schemas import Answer, Problem, Strict
 
 
 class Job(Strict):
-    """The state of a job; `answer` once it is done, `error` where it failed."""
+    """The state of a job; `answer` once it is done, `error` where it failed or was given up."""
 
     id: str
     task: str
@@ -28,7 +28,7 @@ def job_of(record: JobRecord) -> Job:
     try:
         if record.state is JobState.DONE:
             answer = Answer.model_validate_json(record.payload)
-        elif record.state is JobState.FAILED:
+        elif record.state in (JobState.FAILED, JobState.DEAD):
             error = Problem.model_validate_json(record.payload)
     except ValidationError:
         error = ProblemKind.INTERNAL.problem(f"the result of job {record.id} cannot be read")

@@ -2,6 +2,7 @@
 
 import uuid
 
+from service.broker.records import Claim, Finished, JobState
 from service.problems import ProblemKind
 from tests.service.api.conftest import Api, ServeApi, problem, until
 from tests.service.api.scripted import SOLUTION, ScriptedWorker, failed, held, solved
@@ -40,6 +41,18 @@ async def test_a_job_that_failed_shows_its_problem(api: Api, worker: ScriptedWor
     await until_state(api, location, "failed")
     job = (await api.http.get(location)).json()
     assert (job["error"]["type"], "answer" in job) == ("urn:hrm:problem:deadline", False)
+
+
+async def test_a_job_that_was_given_up_shows_why(api: Api, worker: ScriptedWorker) -> None:
+    def poison(claim: Claim) -> Finished:
+        payload = ProblemKind.DEAD_LETTER.problem("too many workers died").model_dump_json().encode()
+        return Finished(claim.id, claim.fence, JobState.DEAD, payload)
+
+    worker.script = poison
+    location = (await api.http.post("/jobs", json=BODY)).headers["Location"]
+    await until_state(api, location, "dead")
+    assert (await api.http.get(location)).json()["error"]["type"] == "urn:hrm:problem:dead-letter"
+    assert problem(await api.http.post("/solve", json=BODY))["status"] == 500
 
 
 async def test_a_job_can_be_cancelled_until_it_has_ended(api: Api, worker: ScriptedWorker) -> None:

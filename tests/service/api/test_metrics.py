@@ -93,3 +93,13 @@ async def test_a_request_keeps_its_label(api: Api, caplog: pytest.LogCaptureFixt
         assert (await api.http.get("/tasks", headers=label(bad))).headers["X-Request-Id"] != bad
     records = [record for record in caplog.records if record.getMessage() == "request"]
     assert [vars(record)["route"] for record in records] == ["/tasks"] * 3
+
+
+async def test_the_log_names_the_job_and_never_the_puzzle(
+    api: Api, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answer = await api.solve(puzzle=PUZZLE)
+    (record,) = [record for record in caplog.records if record.getMessage() == "request"]
+    assert vars(record)["job_id"] == answer.json()["id"]
+    assert not [record for record in caplog.records if PUZZLE in str(vars(record))]
