@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         "hrm", description="Prefix of every key. Change it where several deployments share one Redis."
     )
     queue_limit: Annotated[int, Field(ge=1)] = Field(
-        1024,
+        4096,
         description="Puzzles that may wait for a task before new ones are refused with 503. Raise it for bursts, lower "
         "it where an early refusal is better than a long wait.",
     )
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         30.0, description="How long a client may take to send its body. Raise it for slow links."
     )
     timeout_default_s: Seconds = Field(
-        30.0, description="The deadline of a request that names none. Raise it where the queue is long by intention."
+        120.0, description="The deadline of a request that names none. Raise it where the queue is long by intention."
     )
     timeout_max_s: Seconds = Field(
         300.0, description="The longest deadline a request may ask for. Keep it under your proxy's own."
