@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import canary_puzzles, report, shipped, works
-from service.engine.load import load_table
+from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
 from service.engine.work import Outcome, Room, Work
@@ -61,13 +61,16 @@ class Saturated:
 
     def outcome(self, outcome: Outcome) -> None: ...
 
+    def retired(self, table: Table) -> None: ...
+
     def alive(self, live: int) -> None: ...
 
 
 def run_engine(table: Table, queue: list[Work]) -> tuple[float, Saturated]:
     """Seconds for all puzzles, and what was counted."""
     source = Saturated(deque(queue), table.slots.size)
-    engine = Engine([table], source, source, time.monotonic, strict=False)
+    engine = Engine(source, source, time.monotonic, strict=False)
+    engine.install(table)
     start = time.perf_counter()
     while engine.tick() or source.waiting:
         pass
@@ -102,7 +105,7 @@ def main() -> None:
 
     info = shipped(arguments.task)
     limit = info.max_segments
-    table = load_table(info, load_settings(slots=arguments.slots))
+    table = Loader(load_settings(slots=arguments.slots)).load(info)
     queue = works(info, canary_puzzles(info, arguments.puzzles))
     seconds: dict[str, list[float]] = {"engine": [], "static M_max": [], "static last": []}
     for _ in range(arguments.rounds):

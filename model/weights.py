@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from model.checkpoint import WEIGHTS_FILE, CheckpointError, CheckpointInfo
+from model.config import HRMConfig
 from model.hrm import HRM
 
 
@@ -41,6 +42,15 @@ def load_weights(model: HRM, info: CheckpointInfo) -> None:
         model.load_state_dict(load_file(info.path / WEIGHTS_FILE), strict=True)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise CheckpointError(f"{info.path / WEIGHTS_FILE}: {' '.join(str(error).split())}") from None
+
+
+def memory_needed(config: HRMConfig, slots: int) -> int:
+    """About how many bytes serving takes: the weights in fp32, the state of all slots, and one block's activations."""
+    with torch.device("meta"):
+        weights = sum(value.numel() for value in HRM(config).state_dict().values())
+    state = 2 * slots * config.total_len * config.hidden_size
+    widest = slots * config.total_len * max(3 * config.inner_size(config.hidden_size), 3 * config.hidden_size)
+    return int(4 * (weights + 3 * state + widest))
 
 
 def _require_shapes(model: HRM, info: CheckpointInfo) -> None:

@@ -33,7 +33,7 @@ def encode(
     return Work(
         id=work_id,
         request=request,
-        codec=info.codec,
+        info=info,
         tokens=tokens,
         predicted=info.codec.predicted(tokens),
         min_segments=most if request.mode == Mode.FIXED else min(request.min_segments, most),
@@ -43,6 +43,13 @@ def encode(
         deadline=deadline,
         ticket=ticket,
     )
+
+
+def adapt(work: Work, info: CheckpointInfo) -> Work:
+    """The same work for another checkpoint of its task; raises PuzzleError where that one cannot take it."""
+    if work.info is info:
+        return work
+    return encode(work.request, info, work_id=work.id, arrived=work.arrived, deadline=work.deadline, ticket=work.ticket)
 
 
 def decode(outcomes: Sequence[Outcome]) -> list[Answer | Problem]:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from model.checkpoint import CheckpointError, CheckpointInfo
-from model.device import pick_device, pick_dtype
-from model.weights import load_model
+from model.device import free_memory, pick_device, pick_dtype
+from model.weights import load_model, load_weights, memory_needed
 from service.engine.codec import encode
 from service.engine.runner import Runner
 from service.engine.table import Table
@@ -23,28 +23,70 @@ log = logging.getLogger(__name__)
 _SLOTS = {"cpu": 64, "mps": 128, "cuda": 256}
 
 
-def load_table(info: CheckpointInfo, settings: Settings) -> Table:
-    """Load and warm up a checkpoint.
+class Loader:
+    """Loads checkpoints for one device, and keeps the banks that their predecessors left.
 
-    Raises:
-        CheckpointError: it is damaged, does not fit, or fails its canaries.
-        DeviceError: the device is not there.
+    Every architecture has at most two banks of weights. A checkpoint is copied into the idle one in place, so what
+    was compiled or captured for it stays good.
     """
-    start = time.perf_counter()
-    info.verify()
-    device = pick_device(settings.device)
-    dtype = pick_dtype(settings.precision, device)
-    model = load_model(info, device, dtype)
-    size = settings.slots or _SLOTS[device.type]
-    runner = TorchRunner(model, size, dtype, compiled=settings.compile == "on", fixed_batch=settings.fixed_batch)
-    runner.warm_up()
-    table = Table(info.task, info.name, runner)
-    require_canaries(info, runner)
-    log.info(
-        "checkpoint is ready",
-        extra={"checkpoint": info.name, **runner.describe(), "seconds": round(time.perf_counter() - start, 2)},
-    )
-    return table
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises DeviceError where the device is not there."""
+        self._settings = settings
+        self.device = pick_device(settings.device)
+        self.dtype = pick_dtype(settings.precision, self.device)
+        self._idle: list[TorchRunner] = []
+
+    def load(self, info: CheckpointInfo) -> Table:
+        """A warm table that has answered the checkpoint's canaries.
+
+        Raises:
+            CheckpointError: it is damaged, does not fit into memory, or fails its canaries.
+        """
+        start = time.perf_counter()
+        info.verify()
+        runner = self._bank(info)
+        try:
+            require_canaries(info, runner)
+        except CheckpointError:
+            self.release(runner)
+            raise
+        seconds = round(time.perf_counter() - start, 2)
+        log.info("checkpoint is ready", extra={"checkpoint": info.name, **runner.describe(), "seconds": seconds})
+        return Table(info, runner)
+
+    def release(self, runner: Runner) -> None:
+        """Take back a bank that nothing runs on any more."""
+        if isinstance(runner, TorchRunner):
+            self._idle.append(runner)
+
+    def _bank(self, info: CheckpointInfo) -> TorchRunner:
+        for runner in self._idle:
+            if runner.model.config == info.architecture:
+                load_weights(runner.model, info)
+                self._idle.remove(runner)
+                return runner
+        size = self._settings.slots or _SLOTS[self.device.type]
+        _require_memory(info, size, self.device)
+        runner = TorchRunner(
+            load_model(info, self.device, self.dtype),
+            size,
+            self.dtype,
+            compiled=self._settings.compile == "on",
+            fixed_batch=self._settings.fixed_batch,
+        )
+        runner.warm_up()
+        return runner
+
+
+def _require_memory(info: CheckpointInfo, slots: int, device: torch.device) -> None:
+    """Refuse, before any is taken, what does not fit into the memory that is free."""
+    needed, free = memory_needed(info.architecture, slots), free_memory(device)
+    if free is not None and needed > free:
+        raise CheckpointError(
+            f"{info.path}: needs about {needed / 1e6:.0f} MB for {slots} slots; "
+            f"{free / 1e6:.0f} MB are free on {device}"
+        )
 
 
 def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
@@ -54,7 +96,7 @@ def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
     for start in range(0, len(canaries), runner.size):
         chunk = canaries[start : start + runner.size]
         requests = [SolveRequest(task=info.task, puzzle=c.puzzle, puzzle_id=c.puzzle_id) for c in chunk]
-        table = Table(info.task, info.name, runner)
+        table = Table(info, runner)
         table.staged.extend(encode(request, info, work_id=str(n)) for n, request in enumerate(requests))
         answers = [info.codec.parse_answer(canary.answer) for canary in chunk]
         while table.busy:
@@ -68,8 +110,3 @@ def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
             f"{info.path}: {exact} of {len(canaries)} canary puzzles came out exact; "
             f"{info.canary_accuracy:.3f} of them must"
         )
-
-
-def limit_threads(threads: int) -> None:
-    """Let torch use so many CPU threads."""
-    torch.set_num_threads(threads)

@@ -10,9 +10,9 @@ from model.checkpoint import CheckpointInfo
 from model.registry import SHIPPED, Registry
 from model.tasks import PuzzleError
 from service.engine.codec import bad_puzzle, decode, encode
-from service.engine.load import load_table
+from service.engine.load import Loader
 from service.engine.loop import Engine
-from service.engine.table import Segment
+from service.engine.table import Segment, Table
 from service.engine.work import Outcome, Room, Work
 from service.schemas import Answer, Problem, SolveRequest
 from service.settings import Settings
@@ -39,7 +39,8 @@ def solve_stream(
     if info is None:
         raise UnknownTaskError(f"no checkpoint for task {task!r}; there are: {', '.join(registry.tasks()) or 'none'}")
     source = _IterableSource(info, requests)
-    engine = Engine([load_table(info, settings)], source, _Unobserved(), time.monotonic, strict=False)
+    engine = Engine(source, _Unobserved(), time.monotonic, strict=False)
+    engine.install(Loader(settings).load(info))
     while engine.tick() or source.waiting:
         yield from source.finished()
     yield from source.finished()
@@ -92,5 +93,7 @@ class _Unobserved:
     def outcome(self, outcome: Outcome) -> None: ...
 
     def revoked(self, task: str, count: int) -> None: ...
+
+    def retired(self, table: Table) -> None: ...
 
     def alive(self, live: int) -> None: ...

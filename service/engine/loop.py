@@ -5,11 +5,14 @@ Free of torch, of the clock and of Redis: runners, clock and source are handed i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
+from model.tasks import PuzzleError
+from service.engine.codec import adapt
 from service.engine.schedule import DeficitRoundRobin
-from service.engine.table import Segment, Table
+from service.engine.table import Segment, Table, refused
 from service.engine.work import Outcome, Source, Work
 
 IDLE_WAIT_S = 0.5
@@ -31,6 +34,10 @@ class Observer(Protocol):
         """Nobody wanted these any more."""
         ...
 
+    def retired(self, table: Table) -> None:
+        """The last puzzle left a table that admits nothing any more."""
+        ...
+
     def alive(self, live: int) -> None:
         """The loop went round, with so many live slots."""
         ...
@@ -39,16 +46,39 @@ class Observer(Protocol):
 class Engine:
     """Runs the tables of one device until it is told to stop.
 
-    A tick belongs to one table; with several tables the device's time is shared by deficit round robin.
+    Every task has one table that admits. When another checkpoint is installed, admissions flip to its table and
+    the old one finishes what it holds, so that no puzzle ever sees two. A tick belongs to one table; with several
+    the device's time is shared by deficit round robin.
     """
 
-    def __init__(
-        self, tables: Iterable[Table], source: Source, observer: Observer, clock: Callable[[], float], strict: bool
-    ) -> None:
-        self.tables = list(tables)
+    def __init__(self, source: Source, observer: Observer, clock: Callable[[], float], strict: bool) -> None:
         self._source, self._observer, self._clock, self._strict = source, observer, clock, strict
+        self._admitting: dict[str, Table] = {}
+        self._retiring: list[Table] = []
+        self._changes: deque[Callable[[], None]] = deque()
         self._schedule = DeficitRoundRobin()
         self._running: Table | None = None
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables that may hold work."""
+        return [*self._admitting.values(), *self._retiring]
+
+    def held(self, task: str) -> int:
+        """How many slots hold puzzles of a task."""
+        return sum(table.slots.held for table in self.tables if table.task == task)
+
+    def install(self, table: Table) -> None:
+        """From the next tick on, new puzzles of the table's task go to it. May be called from any thread."""
+        self._changes.append(lambda: self._flip(table.task, table))
+
+    def withdraw(self, task: str) -> None:
+        """From the next tick on, nothing of a task is admitted. May be called from any thread."""
+        self._changes.append(lambda: self._flip(task, None))
+
+    def settled(self, task: str) -> bool:
+        """Whether no change is under way and no earlier checkpoint of a task still holds puzzles."""
+        return not self._changes and all(table.task != task for table in self._retiring)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Tick until `stopping` says so; seated work is left to `drain`."""
@@ -70,12 +100,10 @@ class Engine:
     def tick(self, fetch: bool = True) -> bool:
         """One turn of the loop; False where no segment was launched."""
         ended = self._collect()
-        if revoked := self._source.revoked():
-            for table in self.tables:
-                if count := table.revoke(revoked, self._clock()):
-                    self._observer.revoked(table.task_name, count)
+        self._revoke()
+        self._change()
         if fetch:
-            self._fetch()
+            ended += self._fetch()
         chosen = self._schedule.pick([table for table in self.tables if table.busy])
         if chosen is not None:
             ended += chosen.refill(self._clock())
@@ -99,10 +127,36 @@ class Engine:
             table.slots.check()
         return ended
 
-    def _fetch(self) -> None:
-        by_task = {table.task_name: table for table in self.tables}
-        for work in self._source.poll({name: table.room() for name, table in by_task.items()}):
-            by_task[work.task].staged.append(work)
+    def _revoke(self) -> None:
+        if revoked := self._source.revoked():
+            for table in self.tables:
+                if count := table.revoke(revoked, self._clock()):
+                    self._observer.revoked(table.task, count)
+
+    def _change(self) -> None:
+        while self._changes:
+            self._changes.popleft()()
+        for table in [table for table in self._retiring if not table.busy]:
+            self._observer.retired(table)
+            self._retiring.remove(table)
+
+    def _flip(self, task: str, table: Table | None) -> None:
+        old = self._admitting.pop(task, None)
+        if old is not None:
+            self._retiring.append(old)
+        if table is not None:
+            self._admitting[task] = table
+
+    def _fetch(self) -> list[Outcome]:
+        """Stage what the source has; what was read for an earlier checkpoint is read again for the current one."""
+        unfit: list[Outcome] = []
+        for work in self._source.poll({task: table.room() for task, table in self._admitting.items()}):
+            table = self._admitting[work.task]
+            try:
+                table.staged.append(adapt(work, table.info))
+            except PuzzleError as error:
+                unfit.append(refused(work, table.info.name, error.detail))
+        return unfit
 
     def _publish(self, ended: list[Outcome]) -> None:
         if ended:

@@ -9,6 +9,7 @@ from math import ceil, isfinite, nan
 
 import numpy as np
 
+from model.checkpoint import CheckpointInfo
 from service.engine.runner import Admission, Readback, Runner
 from service.engine.slots import Seat, SlotTable
 from service.engine.work import Outcome, Room, Thought, Work
@@ -41,8 +42,8 @@ class Table:
     `staged` holds work that was taken from the source ahead of time and waits for a slot.
     """
 
-    def __init__(self, task_name: str, checkpoint: str, runner: Runner) -> None:
-        self.task_name, self.checkpoint, self.runner = task_name, checkpoint, runner
+    def __init__(self, info: CheckpointInfo, runner: Runner) -> None:
+        self.info, self.runner = info, runner
         self.slots = SlotTable(runner.size)
         self.staged: deque[Work] = deque()
         self._halts_per_segment = 0.0
@@ -50,6 +51,11 @@ class Table:
         self._gaps: list[int] = []
         self._freed_at = [float("-inf")] * runner.size
         self._launches: deque[float] = deque(maxlen=_GAP_MEMORY)
+
+    @property
+    def task(self) -> str:
+        """The task whose puzzles it solves."""
+        return self.info.task
 
     @property
     def busy(self) -> bool:
@@ -118,7 +124,7 @@ class Table:
         self._running = []
         self._halts_per_segment += 0.2 * (len(outcomes) - self._halts_per_segment)
         gaps, self._gaps = self._gaps, []
-        return outcomes, Segment(self.task_name, live, self.slots.size - live, readback.shape, readback.device_s, gaps)
+        return outcomes, Segment(self.task, live, self.slots.size - live, readback.shape, readback.device_s, gaps)
 
     def revoke(self, ids: Collection[str], now: float) -> int:
         """Free the slots of work that nobody wants any more; says how many pieces were found."""
@@ -157,7 +163,7 @@ class Table:
             return None
         return Outcome(
             work=work,
-            checkpoint=self.checkpoint,
+            checkpoint=self.info.name,
             tokens=None if error else readback.tokens[row],
             halted_by=halted_by,
             segments=seat.segments,
@@ -172,8 +178,13 @@ class Table:
 
     def _unseated(self, work: Work, now: float) -> Outcome:
         return Outcome(
-            work, self.checkpoint, None, HaltedBy.DEADLINE, 0, nan, nan, nan, queue_s=now - work.arrived, solve_s=0.0
+            work, self.info.name, None, HaltedBy.DEADLINE, 0, nan, nan, nan, queue_s=now - work.arrived, solve_s=0.0
         )
+
+
+def refused(work: Work, checkpoint: str, error: str) -> Outcome:
+    """The outcome of work that a checkpoint cannot take."""
+    return Outcome(work, checkpoint, None, HaltedBy.MAX_SEGMENTS, 0, nan, nan, nan, 0.0, 0.0, error=error)
 
 
 def _thought(readback: Readback, row: int) -> Thought:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from model.checkpoint import CheckpointInfo
 from model.tasks import Task, Tokens
 from service.schemas import HaltedBy, SolveRequest
 
@@ -30,7 +31,7 @@ class Work:
 
     Attributes:
         request: what was asked, with its task set.
-        codec: how the puzzle was read and the answer will be written.
+        info: the checkpoint it was read for; its codec also writes the answer.
         tokens: the puzzle, [L].
         predicted: which cells count for the confidence, [L] booleans.
         puzzle_id: row of the puzzle embedding.
@@ -41,7 +42,7 @@ class Work:
 
     id: str
     request: SolveRequest
-    codec: Task
+    info: CheckpointInfo
     tokens: Tokens
     predicted: NDArray[np.bool_]
     min_segments: int
@@ -54,7 +55,12 @@ class Work:
     @property
     def task(self) -> str:
         """The task it belongs to."""
-        return self.request.task or ""
+        return self.info.task
+
+    @property
+    def codec(self) -> Task:
+        """How the puzzle was read and the answer will be written."""
+        return self.info.codec
 
 
 @dataclass(frozen=True, slots=True)

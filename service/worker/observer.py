@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from service.engine.table import Segment
+from service.engine.table import Segment, Table
 from service.engine.work import Outcome
 from service.metrics import WorkerMetrics
 from service.schemas import HaltedBy
@@ -13,8 +14,8 @@ from service.schemas import HaltedBy
 class WorkerObserver:
     """Feeds the worker's metrics and answers its `/livez` from progress."""
 
-    def __init__(self, metrics: WorkerMetrics, stall_timeout_s: float) -> None:
-        self._metrics, self._stall_timeout_s = metrics, stall_timeout_s
+    def __init__(self, metrics: WorkerMetrics, stall_timeout_s: float, on_retired: Callable[[Table], None]) -> None:
+        self._metrics, self._stall_timeout_s, self._on_retired = metrics, stall_timeout_s, on_retired
         self._live, self._last_round = 0, time.monotonic()
 
     def segment(self, segment: Segment) -> None:
@@ -38,6 +39,10 @@ class WorkerObserver:
     def revoked(self, task: str, count: int) -> None:
         """Count puzzles that nobody wanted any more."""
         self._metrics.requests_finished.labels(task, "cancelled").inc(count)
+
+    def retired(self, table: Table) -> None:
+        """Pass on that a table is empty."""
+        self._on_retired(table)
 
     def alive(self, live: int) -> None:
         """The loop went round."""

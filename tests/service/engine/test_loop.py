@@ -2,12 +2,13 @@
 
 import math
 
+from engine_lab import Bench, work
+
 from service.schemas import HaltedBy
-from tests.service.engine.conftest import work
 
 
-def test_every_puzzle_ends_once_with_the_segments_it_needed(bench):
-    b = bench(4)
+def test_every_puzzle_ends_once_with_the_segments_it_needed():
+    b = Bench(4)
     b.give(*(work(str(n), segments=n % 5 + 1) for n in range(40)))
     b.tick(60)
     assert len(b.source.outcomes) == 40
@@ -15,24 +16,24 @@ def test_every_puzzle_ends_once_with_the_segments_it_needed(bench):
     assert {o.halted_by for o in b.source.outcomes} == {HaltedBy.ACT}
 
 
-def test_a_halted_slot_runs_another_puzzle_in_the_very_next_segment(bench):
-    b = bench(3)
+def test_a_halted_slot_runs_another_puzzle_in_the_very_next_segment():
+    b = Bench(3)
     b.give(*(work(str(n), segments=1 + n % 3) for n in range(60)))
     b.tick(25)
     assert all(len(slots) == 3 for slots in b.runners[0].launched), "no slot was empty while work waited"
     assert {gap for segment in b.notes.segments for gap in segment.gaps} == {0}
 
 
-def test_a_slot_never_waits_for_another(bench):
-    b = bench(2)
+def test_a_slot_never_waits_for_another():
+    b = Bench(2)
     b.give(work("slow", segments=16), *(work(f"quick {n}") for n in range(10)))
     b.tick(12)
     assert [name for name in b.ended() if name.startswith("quick")] == [f"quick {n}" for n in range(10)]
     assert "slow" not in b.ended()
 
 
-def test_outcomes_are_published_after_the_next_segment_was_launched(bench):
-    b = bench(1)
+def test_outcomes_are_published_after_the_next_segment_was_launched():
+    b = Bench(1)
     order = []
     launch, publish = b.runners[0].launch, b.source.publish
     b.runners[0].launch = lambda slots: (order.append("launch"), launch(slots))
@@ -42,8 +43,8 @@ def test_outcomes_are_published_after_the_next_segment_was_launched(bench):
     assert order == ["launch", "launch", "publish a", "publish b"]
 
 
-def test_work_is_fetched_ahead_only_as_much_as_is_expected_to_halt(bench):
-    b = bench(4)
+def test_work_is_fetched_ahead_only_as_much_as_is_expected_to_halt():
+    b = Bench(4)
     b.give(*(work(str(n), segments=8) for n in range(50)))
     b.tick(4)
     assert len(b.tables[0].staged) == 0, "nobody halts, nothing is fetched ahead"
@@ -51,15 +52,15 @@ def test_work_is_fetched_ahead_only_as_much_as_is_expected_to_halt(bench):
     assert len(b.tables[0].staged) <= 4
 
 
-def test_minimum_and_limit_of_a_request_hold(bench):
-    b = bench(2)
+def test_minimum_and_limit_of_a_request_hold():
+    b = Bench(2)
     b.give(work("limited", segments=9, high=3))
     b.tick(6)
     assert b.ended()["limited"].segments == 3
 
 
-def test_deadline_ends_a_seated_puzzle_with_its_best_answer(bench):
-    b = bench(1)
+def test_deadline_ends_a_seated_puzzle_with_its_best_answer():
+    b = Bench(1)
     b.give(work("late", segments=16, deadline=3.5))
     b.tick(5)
     outcome = b.ended()["late"]
@@ -68,8 +69,8 @@ def test_deadline_ends_a_seated_puzzle_with_its_best_answer(bench):
     assert b.tables[0].slots.held == 0
 
 
-def test_deadline_ends_a_staged_puzzle_without_a_seat(bench):
-    b = bench(1)
+def test_deadline_ends_a_staged_puzzle_without_a_seat():
+    b = Bench(1)
     b.give(work("first", segments=4), work("late", deadline=2.5), work("last"))
     b.tick(12)
     late = b.ended()["late"]
@@ -77,8 +78,8 @@ def test_deadline_ends_a_staged_puzzle_without_a_seat(bench):
     assert set(b.ended()) == {"first", "late", "last"}
 
 
-def test_a_revoked_puzzle_frees_its_slot_within_one_segment(bench):
-    b = bench(1)
+def test_a_revoked_puzzle_frees_its_slot_within_one_segment():
+    b = Bench(1)
     b.give(work("unwanted", segments=16), work("next"))
     b.tick(2)
     b.source.gone = {"unwanted"}
@@ -89,9 +90,9 @@ def test_a_revoked_puzzle_frees_its_slot_within_one_segment(bench):
     assert b.notes.dropped == 1
 
 
-def test_a_readback_for_a_revoked_seat_is_dropped(bench):
+def test_a_readback_for_a_revoked_seat_is_dropped():
     """The slot is revoked and taken again while its row was on the device: the new owner must not get the old row."""
-    b = bench(1)
+    b = Bench(1)
     b.give(work("old", segments=1))
     b.tick(1)
     table = b.tables[0]
@@ -102,8 +103,8 @@ def test_a_readback_for_a_revoked_seat_is_dropped(bench):
     assert table.slots.find("new").segments == 0
 
 
-def test_not_a_number_ends_that_puzzle_and_nobody_elses(bench):
-    b = bench(2)
+def test_not_a_number_ends_that_puzzle_and_nobody_elses():
+    b = Bench(2)
     b.runners[0].poisoned = {0}
     b.give(work("poisoned", segments=3), work("healthy", segments=3))
     b.tick(5)
@@ -112,24 +113,24 @@ def test_not_a_number_ends_that_puzzle_and_nobody_elses(bench):
     assert b.ended()["healthy"].error is None
 
 
-def test_trace_has_a_thought_for_every_segment(bench):
-    b = bench(2)
+def test_trace_has_a_thought_for_every_segment():
+    b = Bench(2)
     b.give(work("traced", segments=3, trace=True), work("plain", segments=3))
     b.tick(5)
     assert len(b.ended()["traced"].thoughts) == 3
     assert not b.ended()["plain"].thoughts
 
 
-def test_tables_share_the_device_by_time_and_not_by_ticks(bench):
-    b = bench(1, 1, device_s=(1.0, 4.0))
+def test_tables_share_the_device_by_time_and_not_by_ticks():
+    b = Bench(1, 1, device_s=(1.0, 4.0))
     b.give(*(work(f"c{n}", segments=16) for n in range(100)), *(work(f"d{n}", 16, task="other") for n in range(100)))
     b.tick(200)
     cheap, dear = (len(runner.launched) for runner in b.runners)
     assert math.isclose(cheap * 1.0, dear * 4.0, rel_tol=0.05)
 
 
-def test_an_idle_table_saves_up_no_time(bench):
-    b = bench(1, 1)
+def test_an_idle_table_saves_up_no_time():
+    b = Bench(1, 1)
     b.give(*(work(f"c{n}", segments=16) for n in range(10)))
     b.tick(100)
     before = len(b.runners[0].launched)
@@ -138,8 +139,8 @@ def test_an_idle_table_saves_up_no_time(bench):
     assert abs((len(b.runners[0].launched) - before) - len(b.runners[1].launched)) <= 2
 
 
-def test_drain_finishes_what_sits_and_hands_back_the_rest(bench):
-    b = bench(2)
+def test_drain_finishes_what_sits_and_hands_back_the_rest():
+    b = Bench(2)
     b.give(*(work(str(n), segments=3) for n in range(6)))
     b.tick(2)
     b.tables[0].staged.append(work("staged"))
@@ -148,8 +149,8 @@ def test_drain_finishes_what_sits_and_hands_back_the_rest(bench):
     assert set(b.ended()) == {"0", "1"}
 
 
-def test_drain_gives_up_at_its_time(bench):
-    b = bench(1)
+def test_drain_gives_up_at_its_time():
+    b = Bench(1)
     b.give(work("endless", segments=16))
     b.tick(2)
     back = b.engine.drain(until=b.now)
@@ -157,8 +158,8 @@ def test_drain_gives_up_at_its_time(bench):
     assert b.tables[0].slots.held == 0
 
 
-def test_segments_of_idle_slots_are_counted_as_waste(bench):
-    b = bench(4)
+def test_segments_of_idle_slots_are_counted_as_waste():
+    b = Bench(4)
     b.give(work("a", segments=2), work("b", segments=1))
     b.tick(4)
     assert [(s.live, s.idle) for s in b.notes.segments] == [(2, 2), (1, 3)]

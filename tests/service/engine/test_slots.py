@@ -1,9 +1,9 @@
 import pytest
+from engine_lab import work
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service.engine.slots import InvariantError, SlotTable
-from tests.service.engine.conftest import work
 
 SIZE = 5
 

@@ -1,11 +1,13 @@
-"""The engine's tests drive its loop with a scripted runner and a clock that is moved by hand."""
+"""An engine with a scripted runner and a clock that is moved by hand."""
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 import numpy as np
-import pytest
 
+from model.checkpoint import CheckpointInfo
 from model.tasks import get_task
 from service.engine.loop import Engine
 from service.engine.runner import Readback
@@ -23,9 +25,17 @@ def work(name, segments=1, *, low=1, high=16, deadline=float("inf"), arrived=0.0
     tokens = TOKENS.copy()
     tokens[0] = segments  # the script's message to the runner
     return Work(
-        id=name, request=SolveRequest(task=task, puzzle=PUZZLE, trace=trace), codec=SUDOKU, tokens=tokens,
+        id=name, request=SolveRequest(task=task, puzzle=PUZZLE, trace=trace), info=checkpoint(task), tokens=tokens,
         predicted=np.ones(81, bool), min_segments=low, max_segments=high, deadline=deadline, arrived=arrived,
     )  # fmt: skip
+
+
+@cache
+def checkpoint(task="sudoku", version="1"):
+    """What a checkpoint says of itself; there is none on disk."""
+    architecture = {"vocab_size": 11, "seq_len": 81}
+    config = {"task": SUDOKU.describe(), "architecture": architecture}
+    return CheckpointInfo(task, version, Path(task) / version, config)
 
 
 class ScriptedRunner:
@@ -97,7 +107,7 @@ class Notes:
     """An observer that writes everything down."""
 
     def __init__(self):
-        self.segments, self.ended, self.rounds, self.dropped = [], [], [], 0
+        self.segments, self.ended, self.rounds, self.gone, self.dropped = [], [], [], [], 0
 
     def segment(self, segment):
         self.segments.append(segment)
@@ -107,6 +117,9 @@ class Notes:
 
     def revoked(self, task, count):
         self.dropped += count
+
+    def retired(self, table):
+        self.gone.append(table)
 
     def alive(self, live):
         self.rounds.append(live)
@@ -119,8 +132,10 @@ class Bench:
         self.now = 0.0
         self.source, self.notes = ListSource(), Notes()
         self.runners = [ScriptedRunner(size, cost) for size, cost in zip(sizes, device_s, strict=False)]
-        self.tables = [Table(name, f"{name}/1", r) for name, r in zip(names, self.runners, strict=False)]
-        self.engine = Engine(self.tables, self.source, self.notes, lambda: self.now, strict=True)
+        self.tables = [Table(checkpoint(name), r) for name, r in zip(names, self.runners, strict=False)]
+        self.engine = Engine(self.source, self.notes, lambda: self.now, strict=True)
+        for table in self.tables:
+            self.engine.install(table)
 
     def tick(self, times=1):
         for _ in range(times):
@@ -132,8 +147,3 @@ class Bench:
 
     def ended(self):
         return {o.work.id: o for o in self.source.outcomes}
-
-
-@pytest.fixture
-def bench():
-    return Bench

@@ -1,0 +1,140 @@
+"""Hot-loading: follow the registry while the engine runs.
+
+CURRENT is the truth: it is looked at every few seconds, and at once when a control message says so. Loading happens
+in this thread, away from the engine; only the flip, which is a pointer, happens between two segments.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from model.checkpoint import CheckpointError, CheckpointInfo
+from model.registry import Registry
+from service.engine.load import Loader
+from service.engine.loop import Engine
+from service.engine.table import Table
+from service.metrics import WorkerMetrics
+
+log = logging.getLogger(__name__)
+
+POLL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStatus:
+    """How the last load of a task went, for `/workers` and `/checkpoints`."""
+
+    version: str
+    outcome: str
+    reason: str | None
+    seconds: float
+    at: float
+    """Unix time."""
+
+
+class Reloader:
+    """Keeps what the engine serves in step with the registry.
+
+    A version that was refused is not tried again until CURRENT names another one. While an earlier checkpoint still
+    holds puzzles, further ones wait; of several only the last is then loaded.
+
+    Args:
+        serving: filled here, read by others: the checkpoint that new puzzles of a task get.
+        look_now: set by whoever knows that a CURRENT has moved.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        loader: Loader,
+        engine: Engine,
+        metrics: WorkerMetrics,
+        serving: dict[str, CheckpointInfo],
+        look_now: threading.Event,
+    ) -> None:
+        self._registry, self._loader, self._engine, self._metrics = registry, loader, engine, metrics
+        self.serving, self._look_now = serving, look_now
+        self.status: dict[str, LoadStatus] = {}
+        self.tables: dict[str, Table] = {}
+        self._open = True
+        self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
+
+    def load_all(self) -> None:
+        """Load every current checkpoint; raises CheckpointError if none can be served."""
+        tasks = self._registry.tasks()
+        refused = [error for task in tasks if (error := self.refresh(task))]
+        if not self.serving:
+            roots = ", ".join(str(root) for root in self._registry.roots)
+            raise refused[0] if refused else CheckpointError(f"there is no checkpoint in {roots}: train or import one")
+
+    def start(self) -> None:
+        """Begin to follow the registry."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following; a load under way is not waited for."""
+        self._open = False
+        self._look_now.set()
+
+    def refresh(self, task: str) -> CheckpointError | None:
+        """Serve what CURRENT of a task names; where that cannot be, keep what is served and say why."""
+        start = time.perf_counter()
+        version = ""
+        try:
+            version = self._registry.current_version(task) or ""
+            tried = self.status.get(task)
+            if not version or (tried is not None and tried.version == version) or not self._engine.settled(task):
+                return None
+            info = self._registry.get(task, version)
+            table = self._loader.load(info)
+        except CheckpointError as error:
+            self._note(task, version, start, error)
+            return error
+        self._install(info, table)
+        self._note(task, version, start, None)
+        return None
+
+    def _follow(self) -> None:
+        while self._open:
+            self._look_now.wait(POLL_S)
+            self._look_now.clear()
+            tasks = self._registry.tasks()
+            for task in set(self.serving) - set(tasks):
+                self._withdraw(task)
+            for task in tasks:
+                if self._open:
+                    self.refresh(task)
+
+    def _install(self, info: CheckpointInfo, table: Table) -> None:
+        task, old = info.task, self.serving.get(info.task)
+        self._metrics.know_tasks([task])
+        if old is not None:
+            self._metrics.checkpoint_info.remove(task, old.version, old.sha256)
+        self._metrics.checkpoint_info.labels(task, info.version, info.sha256).set(1)
+        self._metrics.slots.labels(task).set(table.slots.size)
+        self.serving[task], self.tables[task] = info, table
+        self._engine.install(table)
+        self._metrics.slots_occupied.labels(task).set_function(lambda: self._engine.held(task))
+
+    def _withdraw(self, task: str) -> None:
+        old = self.serving.pop(task)
+        self.tables.pop(task)
+        self.status.pop(task, None)
+        self._engine.withdraw(task)
+        self._metrics.checkpoint_info.remove(task, old.version, old.sha256)
+        self._metrics.slots.labels(task).set(0)
+        log.info("task withdrawn: it has no current checkpoint any more", extra={"task": task})
+
+    def _note(self, task: str, version: str, start: float, error: CheckpointError | None) -> None:
+        seconds = time.perf_counter() - start
+        outcome = "loaded" if error is None else "refused"
+        self.status[task] = LoadStatus(version, outcome, str(error) if error else None, round(seconds, 3), time.time())
+        self._metrics.know_tasks([task])
+        self._metrics.checkpoint_loads.labels(task, outcome).inc()
+        if error is None:
+            self._metrics.checkpoint_load_duration.labels(task).observe(seconds)
+        else:
+            log.error("checkpoint refused", extra={"task": task, "version": version, "reason": str(error)})
