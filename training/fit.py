@@ -23,7 +23,7 @@ BEST_DIR = "best"
 LOG_EVERY = 50
 """Steps whose means make one line of the log."""
 
-_FIXED = (("task",), ("model",), ("train", "batch_size"), ("train", "seed"))
+_FIXED = (("task",), ("model",), ("train", "batch_size"), ("train", "seed"), ("train", "optimiser"))
 """What a resumed run must have in common with its beginning."""
 
 

@@ -15,7 +15,7 @@ from training.data.pool import Pool
 from training.ema import EMA
 from training.losses import q_loss
 from training.objective import Objective
-from training.optimiser import AdamATan2
+from training.optimiser import AdamATan2, Muon
 from training.recipe import Recipe
 from training.running_batch import RunningBatch
 
@@ -48,8 +48,9 @@ class Trainer:
         self.config = HRMConfig.from_dict({"vocab_size": task.vocab_size, "seq_len": task.seq_len} | recipe.model)
         self.model = HRM(self.config).to(self.device)
         self.ema = EMA(self.model, settings.ema)
-        self.optimiser = AdamATan2(
-            self.model.parameters(), settings.lr, (settings.betas[0], settings.betas[1]), settings.weight_decay
+        numbers = (settings.lr, (settings.betas[0], settings.betas[1]), settings.weight_decay)
+        self.optimiser = (
+            Muon(self.model, *numbers) if settings.optimiser == "muon" else AdamATan2(self.model.parameters(), *numbers)
         )
         self.batch = RunningBatch(self.model, settings.batch_size, 0, self.dtype, self.device)
         self.objective = Objective(self.model, settings.gradient, settings.compile)

@@ -1,8 +1,12 @@
 import math
 
+import pytest
 import torch
 
-from training.optimiser import AdamATan2
+from model.config import HRMConfig
+from model.hrm import HRM
+from tests.training.conftest import TINY_MODEL
+from training.optimiser import AdamATan2, Muon, orthogonalise
 
 
 def test_first_step_is_lr_times_the_arctangent_of_the_sign():
@@ -37,3 +41,25 @@ def test_parameters_without_gradient_stay():
     p = torch.nn.Parameter(torch.tensor([2.0]))
     AdamATan2([p]).step()
     assert p.item() == 2.0
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (20, 6), (6, 20)])
+def test_orthogonalise_makes_singular_values_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    before, after = torch.linalg.svdvals(matrix), torch.linalg.svdvals(orthogonalise(matrix))
+    assert before.max() / before.min() > 1.5
+    assert 0.6 < after.min() <= after.max() < 1.3  # the quintic trades exactness for speed
+
+
+def test_muon_moves_matrices_by_its_own_rule_and_the_rest_by_arctangents():
+    model = HRM(HRMConfig(vocab_size=11, seq_len=81, **TINY_MODEL))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    Muon(model, lr=0.01, weight_decay=0.0).step()
+    for name, p in model.named_parameters():
+        step = (p.detach() - before[name]) / 0.01
+        if "_level." in name:
+            assert 0.1 < step.square().mean().sqrt() < 0.3, name
+        else:
+            torch.testing.assert_close(step.abs(), torch.full_like(step, math.pi / 4), rtol=1e-3, atol=0)

@@ -50,7 +50,9 @@ def test_ema_follows_the_weights(recipe, pool):
         torch.testing.assert_close(average, (old + now) / 2)
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path):
+@pytest.mark.parametrize("optimiser", ["adam_atan2", "muon"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path, optimiser):
+    recipe.train.optimiser = optimiser
     through = Trainer(recipe, pool, "cpu")
     for _ in range(13):
         through.advance()
