@@ -12,19 +12,16 @@ PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419.
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
 
 
-@pytest.fixture(scope="session")
-def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with one small Sudoku checkpoint of random weights, which uses all its 4 segments on every puzzle."""
+def write_tiny(root: Path, version: str, seed: int) -> None:
+    """A small Sudoku checkpoint of random weights, which uses all its 4 segments on every puzzle."""
     import torch
 
     from model.checkpoint import Canary, write_checkpoint
     from model.config import HRMConfig
     from model.hrm import HRM
-    from model.registry import Registry
     from model.tasks import get_task
     from model.weights import serialise
 
-    root = tmp_path_factory.mktemp("checkpoints")
     task = get_task("sudoku")
     config = HRMConfig(
         vocab_size=task.vocab_size,
@@ -38,9 +35,9 @@ def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inner_multiple=16,
         halt_max_segments=4,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     write_checkpoint(
-        root / "sudoku" / "tiny",
+        root / "sudoku" / version,
         task=task.describe(),
         architecture=config,
         weights=serialise(HRM(config)),
@@ -48,6 +45,15 @@ def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         canary_accuracy=0.0,
         training={},
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with one small Sudoku checkpoint."""
+    from model.registry import Registry
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    write_tiny(root, "tiny", seed=0)
     Registry([root]).use("sudoku", "tiny")
     return root
 

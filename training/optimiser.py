@@ -73,7 +73,7 @@ class Muon(AdamATan2):
         weight_decay: float = 0.1,
         momentum: float = 0.95,
     ) -> None:
-        groups: dict[int, list[Tensor]] = {0: []} | {parts: [] for parts in (1, 2, 3)}
+        groups: dict[int, list[Tensor]] = {parts: [] for parts in range(4)}
         for name, parameter in model.named_parameters():
             groups[_parts(name)].append(parameter)
         described: list[dict[str, Any]] = [

@@ -12,8 +12,8 @@ def start(tiny_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Start services that end with the module, however it ends."""
     services: list[Service] = []
 
-    def start(*flags: str) -> Service:
-        services.append(Service(tmp_path_factory.mktemp("serve"), tiny_registry, *flags))
+    def start(*flags: str, registry: Path = tiny_registry) -> Service:
+        services.append(Service(tmp_path_factory.mktemp("serve"), registry, *flags))
         return services[-1]
 
     yield start

@@ -1,5 +1,7 @@
 """`hrm` as real processes: one that serves, and ones that run to their end."""
 
+import asyncio
+import json
 import os
 import re
 import signal
@@ -8,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
+
+from tests.conftest import PUZZLE
 
 HRM = [str(Path(sys.executable).with_name("hrm"))]
 
@@ -63,6 +68,17 @@ class Service:
     def orphans(self) -> list[psutil.Process]:
         """Which of its children outlived it."""
         return psutil.wait_procs(self._family, timeout=5)[1]
+
+
+async def ask(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    """One caller with a connection of its own. Bare sockets: a client library's pool is no match for thousands."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = json.dumps({"task": "sudoku", "puzzle": PUZZLE, **options})
+    writer.write(f"POST /solve HTTP/1.0\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return int(head.split()[1]), json.loads(answer)
 
 
 def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

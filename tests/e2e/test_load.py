@@ -1,16 +1,13 @@
 """Two thousand callers at once, with default settings, and a worker that is killed under them."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import Service, until
-
-from tests.conftest import PUZZLE
+from served import Service, ask, until
 
 CALLERS = 2000
 
@@ -21,19 +18,9 @@ def samples(service: Service, name: str) -> float:
     return sum(s.value for family in families for s in family.samples if s.name == name)
 
 
-async def ask(url: httpx.URL) -> tuple[int, dict[str, Any]]:
-    """One caller with a connection of its own. Bare sockets: a client library's pool is no match for so many."""
-    reader, writer = await asyncio.open_connection(url.host, url.port)
-    body = json.dumps({"task": "sudoku", "puzzle": PUZZLE})
-    writer.write(f"POST /solve HTTP/1.0\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-    head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    return int(head.split()[1]), json.loads(answer)
-
-
 async def ask_all(url: str, after: Callable[[int], None]) -> list[dict[str, Any]]:
     """Everybody's answer, each a 200; `after` is told how many there are so far."""
-    asked = [asyncio.create_task(ask(httpx.URL(url))) for _ in range(CALLERS)]
+    asked = [asyncio.create_task(ask(url)) for _ in range(CALLERS)]
     for count, answered in enumerate(asyncio.as_completed(asked), start=1):
         await answered
         after(count)
