@@ -27,6 +27,10 @@ _BOX = _ROW // 3 * 3 + _COLUMN // 3
 UNITS: NDArray[np.intp] = np.stack([np.flatnonzero(group == i) for group in (_ROW, _COLUMN, _BOX) for i in range(9)])
 """The 27 units (9 rows, 9 columns, 9 boxes) as cell indices, [27, 9]."""
 
+_SHARED = (_ROW == _ROW[:, None]) | (_COLUMN == _COLUMN[:, None]) | (_BOX == _BOX[:, None])
+_PEERS = np.stack(np.nonzero(np.triu(_SHARED, 1)))
+"""The 810 pairs of cells that share a unit, [2, 810]."""
+
 _ALL_DIGITS = sum(1 << (digit + 1) for digit in range(1, 10))
 
 _UNIT_NAMES = [f"{kind} {i + 1}" for kind in ("row", "column", "box") for i in range(9)]
@@ -162,10 +166,9 @@ def _read(puzzle: Puzzle) -> tuple[Tokens, list[str]]:
 
 
 def _contradicts(tokens: Tokens) -> bool:
-    """Whether a unit holds a digit twice: its digits' bits then add up to more than their union."""
-    bits = np.left_shift(np.uint16(1), tokens, dtype=np.uint16) * (tokens != BLANK)
-    units = bits[UNITS]  # [27, 9]
-    return bool((units.sum(axis=1) != np.bitwise_or.reduce(units, axis=1)).any())
+    """Whether a unit holds a digit twice."""
+    one, other = tokens[_PEERS]
+    return bool(((one == other) & (one != BLANK)).any())
 
 
 def _refuse_contradiction(tokens: Tokens, pointers: list[str]) -> None:

@@ -78,10 +78,10 @@ def create_app(settings: Settings, broker: FrontBroker, registry: Registry) -> F
         },  # looking whether they are on costs 20 us a request
     )
     app.state.context = context
-    app.add_middleware(RequestsMiddleware, metrics=api_metrics)
     handle_errors(app)
     for feature in (solve, batch, jobs, tasks, workers, health, metrics):
         feature.mount(app, context)
+    app.add_middleware(RequestsMiddleware, metrics=api_metrics)  # last, and so around everything else
     openapi.document(app, [SolveRequest, Answer, BatchRequest, BatchLine, Job, Problem])
     api_metrics.know_routes(
         (route.path, method) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()

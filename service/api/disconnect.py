@@ -17,20 +17,22 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     To be called after the body has been read: from then on `receive` has nothing to say but that.
     """
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hang_up(receive))
+    waiter, gone = asyncio.current_task(), False
+    assert waiter is not None  # noqa: S101 (a coroutine runs in a task)
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        waiter.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        if gone and waiter.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
     finally:
-        gone.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-
-
-async def _hang_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()

@@ -59,6 +59,14 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
     return Response(problem.model_dump_json(exclude_none=True), problem.status, headers, PROBLEM_JSON)
 
 
+def error_response(error: ApiError) -> Response:
+    """What the caller gets."""
+    headers = dict(error.headers)
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return problem_response(error.problem, headers)
+
+
 def invalid_body(error: ValidationError, within: str = "", puzzle_at: str = "/puzzle") -> ApiError:
     """What a caller is told of a body that does not fit its schema: 400 if it is not JSON, else 422.
 
@@ -76,10 +84,7 @@ def handle_errors(app: FastAPI) -> None:
     """Have everything that a route may raise answered as a problem."""
 
     async def on_api_error(_: Request, error: ApiError) -> Response:
-        headers = dict(error.headers)
-        if error.retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-        return problem_response(error.problem, headers)
+        return error_response(error)
 
     async def on_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
         faults = (f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())

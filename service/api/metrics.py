@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-import httpx
 from fastapi import FastAPI, Response
 
 from service.api.context import Context
@@ -54,6 +53,7 @@ async def render_own(context: Context) -> bytes:
 
 async def _fetch(urls: Sequence[str]) -> list[str]:
     """The expositions that can be had; a process that is just starting has none."""
+    import httpx  # noqa: PLC0415 (60 ms of the start, and only `hrm serve` needs it)
 
     async def one(client: httpx.AsyncClient, url: str) -> str:
         try:

@@ -8,10 +8,11 @@ from service.settings import Settings, SettingsError, load_settings, read_api_ke
 
 
 def test_flags_win_over_variables_and_these_over_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (load_settings().port, load_settings().queue_limit) == (8000, 1024)
+    default = Settings.model_fields["queue_limit"].default
+    assert (load_settings().port, load_settings().queue_limit) == (8000, default)
     monkeypatch.setenv("HRM_PORT", "9000")
     monkeypatch.setenv("HRM_QUEUE_LIMIT", "")
-    assert (load_settings().port, load_settings().queue_limit) == (9000, 1024)
+    assert (load_settings().port, load_settings().queue_limit) == (9000, default)
     assert load_settings(port="9001").port == 9001
 
 

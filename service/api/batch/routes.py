@@ -46,7 +46,7 @@ def mount(app: FastAPI, context: Context) -> None:
     requests, answers = examples.requests(), examples.answers()
     bodies = {task: {"task": task, "puzzles": [body]} for task, body in requests.items()}
     line = {"index": 0, "answer": next(iter(answers.values()))}
-    app.router.add_api_route(
+    app.add_api_route(
         "/solve/batch",
         solve_batch,
         methods=["POST"],

@@ -82,18 +82,12 @@ def publish(root: Path, task: str, version: str, identifiers: dict[str, int] | N
 
 
 @pytest.fixture
-def namespace() -> str:
-    """Keys of this test alone."""
-    return f"test-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-async def serve_api(redis_url: str, registry_path: Path, namespace: str) -> AsyncIterator[ServeApi]:
+async def serve_api(redis_url: str, registry_path: Path) -> AsyncIterator[ServeApi]:
     """Starts APIs that share this test's queue, and ends them."""
     running = []
 
     async def serve(**changes: Any) -> Api:
-        opened = api_server(Settings(redis_url=redis_url, namespace=namespace, **changes), registry_path)
+        opened = api_server(Settings(redis_url=redis_url, **changes), registry_path)
         api = await opened.__aenter__()
         running.append(opened)
         return api
@@ -119,12 +113,12 @@ async def unconnected(registry_path: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def make_worker(redis_url: str, namespace: str) -> Iterator[Callable[..., ScriptedWorker]]:
+def make_worker(redis_url: str) -> Iterator[Callable[..., ScriptedWorker]]:
     """Makes scripted workers on this test's queue, and ends them."""
     workers = []
 
     def make(worker_id: str = "scripted") -> ScriptedWorker:
-        workers.append(ScriptedWorker(BrokerConfig(redis_url, namespace), ["sudoku", "arc"], worker_id))
+        workers.append(ScriptedWorker(BrokerConfig(redis_url), ["sudoku", "arc"], worker_id))
         return workers[-1]
 
     yield make
@@ -168,16 +162,8 @@ def problem(response: httpx.Response) -> dict[str, Any]:
     return body
 
 
-async def until(condition: Callable[[], Any], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 30.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
-
-
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from service.broker.embedded import EmbeddedServer
-
-    with EmbeddedServer(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url

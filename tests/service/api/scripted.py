@@ -11,8 +11,7 @@ from service.broker.config import BrokerConfig
 from service.broker.records import Claim, Finished, JobState
 from service.broker.worker import RedisWorkerBroker
 from service.problems import ProblemKind
-
-SOLUTION = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+from tests.conftest import ANSWER as SOLUTION
 
 Script = Callable[[Claim], Finished | None]
 """How a job ends; None: it is held on to."""

@@ -7,10 +7,10 @@ from fastapi import FastAPI, Request
 from service.api.access import Keyring
 from service.api.errors import handle_errors
 from service.settings import Settings
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import ServeApi, problem
 from tests.service.api.scripted import ScriptedWorker
 
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 BODY = {"task": "sudoku", "puzzle": PUZZLE}
 
 

@@ -8,10 +8,9 @@ import pytest
 
 from service.broker.embedded import EmbeddedServer
 from service.settings import Settings
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, api_server, problem, publish, until
 from tests.service.api.scripted import ScriptedWorker
-
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 
 
 async def test_ready_means_started_and_live_means_alive(api: Api) -> None:
@@ -82,7 +81,7 @@ async def _expect_503_within_a_second(api: Api) -> None:
 async def test_a_new_task_appears_and_a_bad_checkpoint_does_not(
     redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with api_server(Settings(redis_url=redis_url, namespace="appearing"), tmp_path) as api:
+    async with api_server(Settings(redis_url=redis_url), tmp_path) as api:
         catalogue = api.context.catalogue
         assert problem(await api.solve(puzzle=PUZZLE))["detail"] == "no task 'sudoku'; known: none yet"
 

@@ -4,10 +4,10 @@ import uuid
 
 from service.broker.records import Claim, Finished, JobState
 from service.problems import ProblemKind
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, ServeApi, problem, until
 from tests.service.api.scripted import SOLUTION, ScriptedWorker, failed, held, solved
 
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 BODY = {"task": "sudoku", "puzzle": PUZZLE}
 
 

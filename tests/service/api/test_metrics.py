@@ -9,10 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import LARGEST, ApiMetrics, WorkerMetrics, segment_buckets
 from service.probes import Probes
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, ServeApi, until
 from tests.service.api.scripted import ScriptedWorker, held
-
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 
 
 async def value(api: Api, name: str, **labels: str) -> float:

@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import problem, until
 from tests.service.api.scripted import ScriptedWorker, held, solved
 
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 BODY = {"task": "sudoku", "puzzle": PUZZLE}
 
 
@@ -55,12 +55,12 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
 
 
 @pytest.fixture
-def start(redis_url: str, namespace: str, registry_path: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def start(redis_url: str, registry_path: Path, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Starts `hrm api` on this test's queue."""
     processes = []
 
     def starter(**settings: Any) -> Process:
-        own = {"redis_url": redis_url, "namespace": namespace, "checkpoints": registry_path, "port": 0, **settings}
+        own = {"redis_url": redis_url, "checkpoints": registry_path, "port": 0, **settings}
         environment = {f"HRM_{name.upper()}": str(value) for name, value in own.items()}
         processes.append(Process(environment, tmp_path / f"api-{len(processes)}.log"))
         return processes[-1]

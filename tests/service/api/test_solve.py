@@ -9,10 +9,10 @@ import pytest
 
 from service.broker.records import Finished, JobState
 from service.problems import ProblemKind
+from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, ServeApi, problem, until
 from tests.service.api.scripted import SOLUTION, ScriptedWorker, answer, failed, held, solved
 
-PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 GRID = [[0 if cell == "." else int(cell) for cell in PUZZLE[row * 9 : row * 9 + 9]] for row in range(9)]
 TWO_FIVES = [[5, 5, *GRID[0][2:]], *GRID[1:]]
 
