@@ -7,11 +7,15 @@ import time
 
 import numpy as np
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor.exc import InductorError
 
 from model.checkpoint import CheckpointError, CheckpointInfo
-from model.device import free_memory, pick_device, pick_dtype
+from model.device import DeviceError, free_memory, pick_device, pick_dtype
+from model.hrm import HRM
 from model.weights import load_model, load_weights, memory_needed
 from service.engine.codec import encode
+from service.engine.graph import can_compile, keep_compiled_in
 from service.engine.runner import Runner
 from service.engine.table import Table
 from service.engine.torch_runner import TorchRunner
@@ -36,6 +40,7 @@ class Loader:
         self.device = pick_device(settings.device)
         self.dtype = pick_dtype(settings.precision, self.device)
         self._idle: list[TorchRunner] = []
+        self.compiled = self._choose_mode()
 
     def load(self, info: CheckpointInfo) -> Table:
         """A warm table that has answered the checkpoint's canaries.
@@ -68,15 +73,31 @@ class Loader:
                 return runner
         size = self._settings.slots or _SLOTS[self.device.type]
         _require_memory(info, size, self.device)
-        runner = TorchRunner(
-            load_model(info, self.device, self.dtype),
-            size,
-            self.dtype,
-            compiled=self._settings.compile == "on",
-            fixed_batch=self._settings.fixed_batch,
-        )
-        runner.warm_up()
+        runner = self._runner(load_model(info, self.device, self.dtype), size)
+        try:
+            runner.warm_up()
+        except (BackendCompilerFailed, InductorError) as error:
+            if self._settings.compile == "on":
+                raise CheckpointError(f"{info.path}: cannot be compiled here: {_first_line(error)}") from None
+            log.warning("compiling failed; going on without", extra={"reason": _first_line(error)})
+            self.compiled = False
+            return self._runner(runner.model, size)
         return runner
+
+    def _runner(self, model: HRM, size: int) -> TorchRunner:
+        return TorchRunner(model, size, self.dtype, compiled=self.compiled, fixed_batch=self._settings.fixed_batch)
+
+    def _choose_mode(self) -> bool:
+        """Whether to compile; raises DeviceError where that was asked for and cannot be."""
+        if self._settings.compile == "off":
+            return False
+        possible = can_compile(self.device)
+        if self._settings.compile == "on" and not possible:
+            raise DeviceError(f"HRM_COMPILE is on, but there is no compiler for {self.device} on this machine")
+        if not possible:
+            log.warning("no compiler on this machine: segments run eagerly, about half as fast")
+        keep_compiled_in(self._settings.state_dir / "compiled")
+        return possible
 
 
 def _require_memory(info: CheckpointInfo, slots: int, device: torch.device) -> None:
@@ -110,3 +131,7 @@ def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
             f"{info.path}: {exact} of {len(canaries)} canary puzzles came out exact; "
             f"{info.canary_accuracy:.3f} of them must"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

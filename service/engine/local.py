@@ -34,6 +34,9 @@ def solve_stream(
         CheckpointError: its checkpoint cannot be served.
         DeviceError: the device is not there.
     """
+    if settings.compile == "auto":
+        # Compiling takes longer than most files of puzzles; `--compile on` is for the others.
+        settings = settings.model_copy(update={"compile": "off"})
     registry = Registry([settings.checkpoints, SHIPPED])
     info = registry.current(task)
     if info is None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.act import halts, wants_to_halt
 from model.hrm import HRM, Carry
-from model.probability import log_probabilities
+from service.engine.graph import Rows, compiled_graph, segment_graph
 from service.engine.runner import Admission, Readback, Slots
 
-
-class SegmentResult(NamedTuple):
-    """What the graph gives back for n rows."""
-
-    z_H: Tensor
-    z_L: Tensor
-    tokens: Tensor
-    flags: Tensor  # [2, n]: halted, willing
-    numbers: Tensor  # [5, n]: q_halt, q_continue, confidence, residual_H, residual_L
+log = logging.getLogger(__name__)
 
 
 class TorchRunner:
@@ -45,10 +36,15 @@ class TorchRunner:
 
         self._fresh = model.initial_carry(1, dtype)
         self._carry = model.initial_carry(size, dtype)
-        self._tokens = zeros(size, length)
-        self._predicted = torch.ones(size, length, dtype=torch.bool, device=self.device)
-        self._puzzle_ids, self._segments, self._min, self._max = (zeros(size) for _ in range(4))
-        self._graph = torch.compile(self._segment, dynamic=True) if compiled else self._segment
+        self._rows = Rows(
+            tokens=zeros(size, length),
+            predicted=torch.ones(size, length, dtype=torch.bool, device=self.device),
+            puzzle_ids=zeros(size),
+            segments=zeros(size),
+            min_segments=zeros(size),
+            max_segments=zeros(size),
+        )
+        self._graph = compiled_graph() if compiled else segment_graph
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._pending: Future[Readback] | None = None
 
@@ -60,15 +56,19 @@ class TorchRunner:
     @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
         """Put fresh puzzles into slots."""
-        rows = torch.from_numpy(admission.slots).to(self.device)
-        self._tokens[rows] = torch.from_numpy(admission.tokens.astype(np.int64)).to(self.device)
-        self._predicted[rows] = torch.from_numpy(admission.predicted).to(self.device)
-        self._puzzle_ids[rows] = torch.from_numpy(admission.puzzle_ids).to(self.device)
-        self._min[rows] = torch.from_numpy(admission.min_segments).to(self.device)
-        self._max[rows] = torch.from_numpy(admission.max_segments).to(self.device)
-        self._segments[rows] = 0
-        for z, fresh in zip(self._carry, self._fresh, strict=True):
-            z[rows] = fresh
+        slots = torch.from_numpy(admission.slots).to(self.device)
+        fresh = Rows(
+            tokens=torch.from_numpy(admission.tokens.astype(np.int64)),
+            predicted=torch.from_numpy(admission.predicted),
+            puzzle_ids=torch.from_numpy(admission.puzzle_ids),
+            segments=torch.zeros(len(slots), dtype=torch.int64),
+            min_segments=torch.from_numpy(admission.min_segments),
+            max_segments=torch.from_numpy(admission.max_segments),
+        )
+        for column, values in zip(self._rows, fresh, strict=True):
+            column[slots] = values.to(self.device)
+        for z, start in zip(self._carry, self._fresh, strict=True):
+            z[slots] = start
 
     def launch(self, slots: Slots) -> None:
         """Start one segment of these slots in the device's thread."""
@@ -83,9 +83,11 @@ class TorchRunner:
 
     def warm_up(self) -> None:
         """Run the shapes that will be used once, so that no request waits for a compiler."""
-        for n in sorted({1, 2, self._size}):
+        for n in sorted({1, min(2, self._size), self._size}):
+            start = time.perf_counter()
             self.launch(np.arange(n))
             self.collect()
+            log.info("warmed up", extra={"rows": n, "seconds": round(time.perf_counter() - start, 2)})
 
     def close(self) -> None:
         """End the device's thread."""
@@ -105,21 +107,24 @@ class TorchRunner:
     @torch.inference_mode()
     def _run(self, slots: Slots) -> Readback:
         start = time.perf_counter()
-        everyone = self.fixed_batch or len(slots) == self._size
-        if everyone:
-            result = self._graph(self._carry, *self._rows(slice(None)))
-            self._carry = Carry(result.z_H, result.z_L)
-            self._segments += 1
+        if self.fixed_batch or len(slots) == self._size:
+            result = self._graph(self.model, self._carry, self._rows)
+            self._carry = result.carry
+            self._rows.segments.add_(1)
+            mine = slots
         else:
-            rows = torch.from_numpy(slots).to(self.device)
-            result = self._graph(Carry(*(z[rows] for z in self._carry)), *self._rows(rows))
-            self._carry.z_H[rows], self._carry.z_L[rows] = result.z_H, result.z_L
-            self._segments[rows] += 1
-        pick = slots if everyone else slice(None)
-        flags = result.flags.cpu().numpy()[:, pick]
-        numbers = result.numbers.cpu().numpy()[:, pick]
+            # A graph for one row alone would be another one: a single puzzle runs twice, in the shape of two.
+            padded = np.repeat(slots, 2) if self.compiled and len(slots) == 1 else slots
+            rows = torch.from_numpy(padded).to(self.device)
+            carry = Carry(*(z[rows] for z in self._carry))
+            result = self._graph(self.model, carry, Rows(*(column[rows] for column in self._rows)))
+            self._carry.z_H[rows], self._carry.z_L[rows] = result.carry
+            self._rows.segments[rows[: len(slots)]] += 1
+            mine = np.arange(len(slots))
+        flags = result.flags.cpu().numpy()[:, mine]
+        numbers = result.numbers.cpu().numpy()[:, mine]
         return Readback(
-            tokens=result.tokens.cpu().numpy()[pick],
+            tokens=result.tokens.cpu().numpy()[mine],
             halted=flags[0],
             willing=flags[1],
             q_halt=numbers[0],
@@ -130,22 +135,3 @@ class TorchRunner:
             shape=len(result.tokens),
             device_s=time.perf_counter() - start,
         )
-
-    def _rows(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
-        columns = (self._tokens, self._predicted, self._puzzle_ids, self._segments, self._min, self._max)
-        return tuple(column[rows] for column in columns)
-
-    def _segment(
-        self, carry: Carry, tokens: Tensor, predicted: Tensor, puzzle_ids: Tensor, segments: Tensor, low: Tensor,
-        high: Tensor,
-    ) -> SegmentResult:  # fmt: skip
-        rule = self.model.config.halt_rule
-        after, output = self.model.segment(carry, tokens, puzzle_ids)
-        answer = output.logits.argmax(-1)
-        chosen = log_probabilities(output.logits, self.model.config.loss).gather(-1, answer.unsqueeze(-1)).squeeze(-1)
-        confidence = (chosen.exp() * predicted).sum(-1) / predicted.sum(-1).clamp_min(1)
-        halted = halts(output.q_halt, output.q_continue, segments + 1, low, high, rule)
-        willing = wants_to_halt(output.q_halt, output.q_continue, rule)
-        residuals = [(new - old).float().square().sum((1, 2)).sqrt() for new, old in zip(after, carry, strict=True)]
-        numbers = torch.stack([output.q_halt, output.q_continue, confidence.float(), *residuals])
-        return SegmentResult(after.z_H, after.z_L, answer.to(torch.uint8), torch.stack([halted, willing]), numbers)

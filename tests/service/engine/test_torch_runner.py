@@ -54,9 +54,10 @@ def history(runner, slot, puzzle, neighbours, segments=4):
     return shown
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mixer", ["mlp", "attention"])
-def test_neighbours_and_place_change_no_bit(mixer):
-    runner = TorchRunner(network(mixer), SIZE, torch.float32)
+def test_neighbours_and_place_change_no_bit(mixer, compiled):
+    runner = TorchRunner(network(mixer), SIZE, torch.float32, compiled=compiled)
     alone = history(runner, 0, 5, [9] * 7)
     assert history(runner, 0, 5, range(20, 27)) == alone
     assert history(runner, 6, 5, range(30, 37)) == alone
@@ -127,3 +128,33 @@ def test_an_error_on_the_device_reaches_the_engine():
     with pytest.raises(IndexError):
         run(runner, [0])
     runner.close()
+
+
+@pytest.mark.slow
+def test_compiled_and_eager_agree_at_any_number_of_rows():
+    model = network()
+    eager, compiled = (TorchRunner(model, SIZE, torch.float32, compiled=mode) for mode in (False, True))
+    for rows in ([3], [1, 5], range(SIZE), [0]):
+        for runner in (eager, compiled):
+            runner.admit(admission(list(rows), list(rows)))
+        for _ in range(3):
+            said, repeated = run(eager, rows), run(compiled, rows)
+            np.testing.assert_allclose(said.q_halt, repeated.q_halt, atol=1e-4)
+            assert (said.tokens == repeated.tokens).mean() > 0.99
+            assert len(said.tokens) == len(repeated.tokens) == len(rows)
+    for runner in (eager, compiled):
+        runner.close()
+
+
+@pytest.mark.slow
+def test_a_graph_compiled_for_one_bank_serves_the_other():
+    first, second = network(), network()
+    torch.nn.init.normal_(second.lm_head.weight)
+    runners = [TorchRunner(model, SIZE, torch.float32, compiled=True) for model in (first, second)]
+    shown = []
+    for runner in runners:
+        runner.admit(admission(range(SIZE), range(SIZE)))
+        with torch.compiler.set_stance("default" if runner is runners[0] else "fail_on_recompile"):
+            shown.append(run(runner, range(SIZE)))
+        runner.close()
+    assert not np.array_equal(shown[0].tokens, shown[1].tokens)
