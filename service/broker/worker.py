@@ -43,8 +43,8 @@ class RedisWorkerBroker:
         """
         self.worker_id = worker_id
         self.tally: Counter[str] = Counter()
-        """What ended here without reaching a slot, or was taken from others, so far: `cancelled`, `deadline`,
-        `unreadable`, `handed_over`, `poison`."""
+        """What ended here without reaching a slot, or was taken from others, so far: `deadline`, `unreadable`,
+        `handed_over`, `poison`."""
         self._config = config
         self._keys = Keys(config.namespace)
         name = f"hrm-worker-{worker_id}"
@@ -63,7 +63,7 @@ class RedisWorkerBroker:
             arguments += (task, count, (ahead or {}).get(task, 0))
         if not arguments:
             return []
-        claims, marks, (cancelled, deadline, unreadable) = self._calls.run(
+        claims, marks, (deadline, unreadable) = self._calls.run(
             TAKE,
             self.worker_id,
             self._config.high_per_normal,
@@ -73,7 +73,7 @@ class RedisWorkerBroker:
             repeat=False,
         )
         self._marks.update((key.decode(), mark.decode()) for key, mark in marks)
-        self.tally.update(cancelled=cancelled, deadline=deadline, unreadable=unreadable)
+        self.tally.update(deadline=deadline, unreadable=unreadable)
         return [_claim(fields) for fields in claims]
 
     def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
@@ -136,13 +136,14 @@ class RedisWorkerBroker:
         """See WorkerBroker."""
         try:
             if self._subscription is None:
-                self._subscription = self._blocking.pubsub(ignore_subscribe_messages=True)
+                self._subscription = self._blocking.pubsub()
                 self._subscription.subscribe(self._keys.control)
+                self._subscription.get_message(timeout=_TIMEOUT_S)  # its confirmation
             messages: list[ControlMessage] = []
             until = time.monotonic() + timeout_s
             while True:
                 left_s = 0.0 if messages else max(0.0, until - time.monotonic())
-                raw = self._subscription.get_message(timeout=min(left_s, BLOCK_S))
+                raw = self._subscription.get_message(ignore_subscribe_messages=True, timeout=min(left_s, BLOCK_S))
                 if raw is not None:
                     messages += _control_message(raw["data"])
                 elif messages or time.monotonic() >= until:
@@ -207,6 +208,6 @@ def _control_message(data: bytes) -> list[ControlMessage]:
         fields = json.loads(data)
         kind = fields.pop("kind")
         fields.pop("format_version")
-    except (ValueError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         return []
     return [ControlMessage(str(kind), {str(name): str(value) for name, value in fields.items()})]

@@ -6,8 +6,12 @@ local tasks = {}
 for i = 2, #ARGV, 2 do
   local job = load_job(ARGV[i])
   if job and held_by(job, worker, ARGV[i + 1]) then
-    give_back(job)
-    tasks[job.task] = true
+    if job.cancelled ~= '' then
+      settle(job, 'cancelled', '')
+    else
+      give_back(job)
+      tasks[job.task] = true
+    end
   end
 end
 for task in pairs(tasks) do nudge(task) end

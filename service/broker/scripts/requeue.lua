@@ -12,7 +12,6 @@ if waiting(queue) >= limit then return 'full' end
 
 redis.call('XDEL', dead_key(task), entry)
 local before = load_job(letter.id)
-if before and before.state ~= 'dead' then return 'gone' end
 local timeout_ms, keep_ms = number(letter.timeout_ms), number(letter.keep_ms)
 local fence = before and before.fence or 0
 redis.call('DEL', job_key(letter.id))

@@ -1,6 +1,6 @@
 -- Deliver waiting jobs to a worker: what was handed back first, then the lanes, until its room is filled or they are empty.
 -- ARGV: worker, high_per_normal, deadline_problem, unreadable_problem, then task, room, ahead for each task
--- Returns {claims, marks, {cancelled, overdue, unreadable}}.
+-- Returns {claims, marks, {how many were past their deadline, how many of a newer version}}.
 --   a claim: {id, task, lane, request, fence, deliveries, deadline_in_ms, waited_ms, trace_context}
 --   a mark:  {key, id}: whatever is put into this stream from now on has a higher id. Only of tasks that were emptied.
 
@@ -9,7 +9,7 @@ local worker, high_per_normal, deadline_problem, unreadable_problem = ARGV[1], t
 local MOST_SKIPPED = 500
 
 local claims, marks, skipped = {}, {}, 0
-local cancelled, late, unreadable = 0, 0, 0
+local late, unreadable = 0, 0
 
 -- Make a claim of an entry that is pending for this worker; false where it is skipped.
 local function deliver(task, lane, entry, seated)
@@ -20,11 +20,6 @@ local function deliver(task, lane, entry, seated)
     return false
   end
   job.task, job.lane, job.entry = task, lane, entry[1]
-  if job.cancelled ~= '' then
-    settle(job, 'cancelled', '')
-    cancelled = cancelled + 1
-    return false
-  end
   if overdue(job) then
     settle(job, 'failed', deadline_problem)
     late = late + 1
@@ -113,4 +108,4 @@ for i = 5, #ARGV, 3 do
   local room = tonumber(ARGV[i + 1])
   if room > 0 then take(ARGV[i], room, tonumber(ARGV[i + 2])) end
 end
-return {claims, marks, {cancelled, late, unreadable}}
+return {claims, marks, {late, unreadable}}
