@@ -35,4 +35,3 @@ def continue_target(q_halt: Tensor, q_continue: Tensor, is_last: Tensor, rule: H
     """
     best = q_halt if rule == "halt_over_zero" else torch.where(is_last, q_halt, torch.maximum(q_halt, q_continue))
     return torch.sigmoid(best)
-

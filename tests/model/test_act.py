@@ -21,4 +21,3 @@ def test_continue_target_takes_the_better_action_but_can_only_halt_at_the_end():
     q_halt, q_continue = torch.tensor([-1.0, -1.0]), torch.tensor([2.0, 2.0])
     target = continue_target(q_halt, q_continue, torch.tensor([False, True]), "halt_over_continue")
     assert torch.equal(target, torch.sigmoid(torch.tensor([2.0, -1.0])))
-
