@@ -50,7 +50,10 @@ class Loader:
         """
         start = time.perf_counter()
         info.verify()
-        runner = self._bank(info)
+        try:
+            runner = self._bank(info)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise CheckpointError(f"{info.path}: out of memory while loading: {_first_line(error)}") from None
         try:
             require_canaries(info, runner)
         except CheckpointError:
@@ -134,4 +137,4 @@ def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

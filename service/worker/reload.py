@@ -85,8 +85,7 @@ class Reloader:
         version = ""
         try:
             version = self._registry.current_version(task) or ""
-            tried = self.status.get(task)
-            if not version or (tried is not None and tried.version == version) or not self._engine.settled(task):
+            if not version or self._known(task, version) or not self._engine.settled(task):
                 return None
             info = self._registry.get(task, version)
             table = self._loader.load(info)
@@ -97,6 +96,11 @@ class Reloader:
         self._note(task, version, start, None)
         return None
 
+    def _known(self, task: str, version: str) -> bool:
+        """Whether a version is served, or was refused."""
+        serving, tried = self.serving.get(task), self.status.get(task)
+        return (serving is not None and serving.version == version) or (tried is not None and tried.version == version)
+
     def _follow(self) -> None:
         while self._open:
             self._look_now.wait(POLL_S)
@@ -106,7 +110,14 @@ class Reloader:
                 self._withdraw(task)
             for task in tasks:
                 if self._open:
-                    self.refresh(task)
+                    self._follow_one(task)
+
+    def _follow_one(self, task: str) -> None:
+        try:
+            self.refresh(task)
+        except Exception:
+            # What serves must go on serving, whatever a new checkpoint does to its loading.
+            log.exception("loading failed in a way that was not foreseen", extra={"task": task})
 
     def _install(self, info: CheckpointInfo, table: Table) -> None:
         task, old = info.task, self.serving.get(info.task)
@@ -130,7 +141,9 @@ class Reloader:
 
     def _note(self, task: str, version: str, start: float, error: CheckpointError | None) -> None:
         seconds = time.perf_counter() - start
-        outcome = "loaded" if error is None else "refused"
+        outcome, tried = "loaded" if error is None else "refused", self.status.get(task)
+        if error is not None and tried is not None and (tried.version, tried.reason) == (version, str(error)):
+            return  # a CURRENT that names nothing is refused at every look, but told once
         self.status[task] = LoadStatus(version, outcome, str(error) if error else None, round(seconds, 3), time.time())
         self._metrics.know_tasks([task])
         self._metrics.checkpoint_loads.labels(task, outcome).inc()
