@@ -22,7 +22,7 @@ from service.broker.records import (
     WorkerRecord,
 )
 from service.broker.replies import Replies
-from service.broker.script import ADMIT, CANCEL, DEPTHS, LOOK, WORKERS
+from service.broker.script import ADMIT, CANCEL, DEPTHS, LOOK, WORKERS, Command
 from service.schemas import Lane
 
 
@@ -76,28 +76,13 @@ class RedisFrontBroker:
             self._replies.expect(job.id)
         admission = None
         try:
-            verdict, job_id, retry_after_ms = await self._pipeline.run(
-                ADMIT,
-                job.id,
-                job.task,
-                job.lane,
-                job.request,
-                int(job.timeout_s * 1000),
-                int(job.keep_s * 1000),
-                job.reply_to,
-                job.caller,
-                job.trace_context,
-                job.idempotency_key,
-                job.body_hash,
-                job.quota,
-                self._config.queue_limit,
-                problems.DEADLINE,
-            )
-            admission = Admission(verdict.decode())
+            reply = await self._pipeline.run(ADMIT, *admit_arguments(job, self._config.queue_limit))
+            receipt = read_receipt(reply)
+            admission = receipt.admission
         finally:
             if waited_for and admission is not Admission.ACCEPTED:
                 self._replies.forget(job.id)
-        return Receipt(admission, job_id.decode(), retry_after_ms / 1000)
+        return receipt
 
     async def wait(self, job_id: str, timeout_s: float) -> Ending | None:
         """See FrontBroker."""
@@ -144,6 +129,32 @@ class RedisFrontBroker:
             elif record.state.final:
                 endings[job_id] = Ending(job_id, record.state, record.payload)
         return endings
+
+
+def admit_arguments(job: NewJob, queue_limit: int) -> Command:
+    """The job, as ADMIT takes it."""
+    return (
+        job.id,
+        job.task,
+        job.lane,
+        job.request,
+        int(job.timeout_s * 1000),
+        int(job.keep_s * 1000),
+        job.reply_to,
+        job.caller,
+        job.trace_context,
+        job.idempotency_key,
+        job.body_hash,
+        job.quota,
+        queue_limit,
+        problems.DEADLINE,
+    )
+
+
+def read_receipt(reply: tuple[bytes, bytes, int]) -> Receipt:
+    """What ADMIT returns."""
+    verdict, job_id, retry_after_ms = reply
+    return Receipt(Admission(verdict.decode()), job_id.decode(), retry_after_ms / 1000)
 
 
 def _record(job_id: str, fields: Sequence[bytes]) -> JobRecord | None:

@@ -48,6 +48,13 @@ async def exchange(connection: AbstractConnection, commands: list[Command]) -> l
     return replies
 
 
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: redis-py sends under asyncio.wait_for, where Python 3.11 may lose a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+
+
 @dataclass(frozen=True, slots=True)
 class _Call:
     command: Command
@@ -78,8 +85,7 @@ class Pipeline:
         """Fail what is under way, and close the connection."""
         self._closed = True
         if self._sender is not None:
-            self._sender.cancel()
-            await asyncio.gather(self._sender, return_exceptions=True)
+            await end_task(self._sender)
         self._fail(self._calls, _CLOSED)
         with contextlib.suppress(RedisError):
             await self._connection.disconnect()

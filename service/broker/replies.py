@@ -12,7 +12,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from service.broker.connection import BLOCK_S, BLOCKING_TIMEOUT_S, connect_async
-from service.broker.pipeline import exchange
+from service.broker.pipeline import end_task, exchange
 from service.broker.records import BrokerError, Ending, JobLostError, JobState
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ class Replies:
     async def close(self) -> None:
         """Stop both loops; whoever still waits finds its job lost."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_task(task)
         for job_id in list(self._expected):
             self._tell(job_id, None)
         with contextlib.suppress(RedisError):

@@ -245,7 +245,7 @@ class BrokerSource:
             claims += [self._held[work_id] for work_id in waiting]
             self._advanced.clear()
         if claims:
-            renewal = self._broker.renew(claims)
+            renewal = self._broker.renew(claims, ahead=waiting)
             self._drop({*renewal.lost, *renewal.cancelled}, keep=set(renewal.cancelled))
         self._broker.announce(self._describe())
         with self._lock:

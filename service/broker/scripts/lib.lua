@@ -64,8 +64,11 @@ local function last_delivered(queue)
   end
 end
 
--- The text of a job's number, or 0: a record that somebody altered by hand must not stop a script.
-local function number(text) return tonumber(text or '') or 0 end
+-- The number in a field, or 0. A record that somebody altered by hand must not stop a script, and everybody with it.
+local function number(text)
+  local value = tonumber(text or '') or 0
+  return math.abs(value) < 1e15 and value or 0
+end
 
 local FIELDS = {'state', 'task', 'lane', 'entry', 'fence', 'owner', 'seated', 'cancelled', 'deadline_ms', 'keep_ms',
                 'created_ms', 'reply_to', 'caller', 'format_version'}
@@ -76,6 +79,7 @@ local function load_job(id)
   if values.err or not values[1] then return nil end
   local job = {id = id}
   for i, field in ipairs(FIELDS) do job[field] = values[i] or '' end
+  if not string.find(job.entry, '^%d+%-%d+$') then job.entry = '0-0' end
   return job
 end
 
@@ -89,7 +93,7 @@ local function end_job(job, state, payload)
   local key = job_key(job.id)
   redis.call('HSET', key, 'state', state, 'payload', payload, 'finished_ms', now)
   redis.call('HDEL', key, 'request', 'trace_context')
-  redis.call('PEXPIRE', key, math.max(number(job.keep_ms), 1000))
+  redis.call('PEXPIRE', key, math.floor(math.max(number(job.keep_ms), 1000)))
   if job.caller ~= '' then redis.call('ZREM', quota_key(job.caller), job.id) end
   for process in string.gmatch(job.reply_to, '%S+') do
     local reply = reply_key(process)

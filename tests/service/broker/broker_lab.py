@@ -10,6 +10,7 @@ import redis
 from service.broker import problems
 from service.broker.calls import Calls
 from service.broker.config import BrokerConfig
+from service.broker.front import admit_arguments, read_receipt
 from service.broker.keys import Keys
 from service.broker.records import Admission, Claim, Finished, JobState, NewJob, Receipt
 from service.broker.script import ADMIT, CANCEL, LOOK
@@ -63,24 +64,7 @@ class Desk:
         self._calls.close()
 
     def submit(self, job: NewJob) -> Receipt:
-        verdict, job_id, retry_after_ms = self._calls.run(
-            ADMIT,
-            job.id,
-            job.task,
-            job.lane,
-            job.request,
-            int(job.timeout_s * 1000),
-            int(job.keep_s * 1000),
-            job.reply_to,
-            job.caller,
-            job.trace_context,
-            job.idempotency_key,
-            job.body_hash,
-            job.quota,
-            self.config.queue_limit,
-            problems.DEADLINE,
-        )
-        return Receipt(Admission(verdict.decode()), job_id.decode(), retry_after_ms / 1000)
+        return read_receipt(self._calls.run(ADMIT, *admit_arguments(job, self.config.queue_limit)))
 
     def fill(self, *job_ids: str, **changes: Any) -> None:
         for job_id in job_ids:

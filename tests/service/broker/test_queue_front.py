@@ -257,6 +257,20 @@ async def test_a_closed_broker_says_so(config: BrokerConfig) -> None:
         await front.admit(new_job("b"))
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_closing_is_quick_at_any_moment(config: BrokerConfig, worker: RedisWorkerBroker, steps: int) -> None:
+    """Also while the reader sends: there a cancellation may get lost on its way through asyncio.wait_for."""
+    front = RedisFrontBroker(config, "api")
+    await front.start()
+    await front.admit(new_job("a"))
+    working = asyncio.create_task(work(worker))
+    await front.wait("a", 5)
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(front.close(), 1)
+    await working
+
+
 async def test_jobs_without_a_waiter_are_not_remembered(front: RedisFrontBroker) -> None:
     """A front that serves jobs for weeks must not grow."""
     kept = front._replies._expected

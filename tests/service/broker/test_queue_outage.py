@@ -182,6 +182,23 @@ async def test_a_full_memory_refuses_and_forgets_nothing(desk: Desk, front: Redi
     assert desk.entries() == ["a", "b"]
 
 
+async def test_a_password_is_used_and_never_shown(server: EmbeddedServer, desk: Desk) -> None:
+    desk.redis.config_set("requirepass", "open sesame")
+    secret_url = server.url.replace("unix://", "unix://:open%20sesame@")
+    front, worker = RedisFrontBroker(BrokerConfig(secret_url), "api"), RedisWorkerBroker(BrokerConfig(secret_url), "w")
+    await front.start()
+    await front.admit(new_job("a"))
+    assert ids(worker.take({TASK: 1})) == ["a"]
+    await front.close()
+    worker.close()
+
+    stranger = RedisFrontBroker(BrokerConfig(secret_url.replace("sesame", "wheat")), "api")
+    with pytest.raises(BrokerError, match="password") as refused:
+        await stranger.start()
+    assert "wheat" not in str(refused.value)
+    await stranger.close()
+
+
 class TestLostReplies:
     @pytest.fixture
     def proxy(self, redis_url: str, tmp_path: Path) -> Iterator[SwallowingProxy]:

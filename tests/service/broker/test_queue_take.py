@@ -90,14 +90,37 @@ def test_a_job_of_a_newer_version_goes_to_the_dead_letters(desk: Desk, worker: R
     assert desk.redis.xlen(desk.keys.dead(TASK)) == 1
 
 
-@pytest.mark.parametrize("field", ["state", "entry", "fence", "deadline_ms", "keep_ms", "reply_to", "format_version"])
-def test_a_record_altered_by_hand_spoils_nobody_elses_day(desk: Desk, hire: Hire, field: str) -> None:
-    worker = hire()
-    desk.fill("odd", "a", "b")
-    desk.redis.hset(desk.keys.job("odd"), field, "§ rubbish")
-    worker.finish([answer(claim) for claim in worker.take({TASK: 3})])
-    worker.take({TASK: 3})
-    assert [desk.state("a"), desk.state("b")] == [JobState.DONE, JobState.DONE]
+@pytest.mark.parametrize("when", ["it waits", "it runs"])
+@pytest.mark.parametrize("rubbish", ["", "§ rubbish", "-1", "1.5", "1e300", "nan", "inf"])
+def test_a_record_altered_by_hand_spoils_nobody_elses_day(
+    desk: Desk, worker: RedisWorkerBroker, admin: QueueAdmin, rubbish: str, when: str
+) -> None:
+    desk.fill("sound")
+    fields = list(desk.job("sound"))
+    desk.fill(*fields, caller="alice", quota=100)
+    if when == "it waits":
+        alter_each(desk, fields, rubbish)
+    claims = worker.take({TASK: 50})
+    if when == "it runs":
+        alter_each(desk, fields, rubbish)
+    worker.renew(claims)
+    worker.hand_back(claims[1::2])
+    claims = claims[::2] + worker.take({TASK: 50})
+    worker.finish([answer(claim) for claim in claims])
+    admin.hand_over(worker.worker_id)
+    for job_id in fields:
+        desk.look(job_id)
+        desk.cancel(job_id)
+    assert desk.state("sound") is JobState.DONE
+    assert "request" in fields
+    desk.fill("next")
+    assert "next" in ids(worker.take({TASK: 50}))
+
+
+def alter_each(desk: Desk, fields: list[str], rubbish: str) -> None:
+    """Of each job that is called like a field, that field."""
+    for field in fields:
+        desk.redis.hset(desk.keys.job(field), field, rubbish)
 
 
 def test_a_record_that_is_no_record(desk: Desk, worker: RedisWorkerBroker) -> None:
