@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
     tokens: Tensor  # [n, L]
     predicted: Tensor  # [n, L]
-    puzzle_ids: Tensor
+    puzzle_vectors: Tensor  # [n, puzzle_emb_ndim]
     segments: Tensor  # run so far
     min_segments: Tensor
     max_segments: Tensor
@@ -45,7 +45,7 @@ Graph = Callable[[HRM, Carry, Rows], SegmentResult]
 def segment_graph(model: HRM, carry: Carry, rows: Rows) -> SegmentResult:
     """Run one segment. The weights are inputs, so that a graph compiled for one bank serves the other."""
     rule = model.config.halt_rule
-    after, output = model.segment(carry, rows.tokens, rows.puzzle_ids)
+    after, output = model.reason(carry, model.embed(rows.tokens, rows.puzzle_vectors))
     answer = output.logits.argmax(-1)
     chosen = log_probabilities(output.logits, model.config.loss).gather(-1, answer.unsqueeze(-1)).squeeze(-1)
     confidence = (chosen.exp() * rows.predicted).sum(-1) / rows.predicted.sum(-1).clamp_min(1)
@@ -78,6 +78,14 @@ def can_compile(device: torch.device) -> bool:
     except InvalidCxxCompiler:
         return False
     return True
+
+
+def compiler_errors() -> tuple[type[Exception], ...]:
+    """What a graph that cannot be compiled raises when it is first called."""
+    from torch._dynamo.exc import BackendCompilerFailed  # noqa: PLC0415 (slow to import)
+    from torch._inductor.exc import InductorError  # noqa: PLC0415
+
+    return BackendCompilerFailed, InductorError
 
 
 def keep_compiled_in(directory: Path) -> None:

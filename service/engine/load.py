@@ -7,15 +7,13 @@ import time
 
 import numpy as np
 import torch
-from torch._dynamo.exc import BackendCompilerFailed
-from torch._inductor.exc import InductorError
 
 from model.checkpoint import CheckpointError, CheckpointInfo
 from model.device import DeviceError, free_memory, pick_device, pick_dtype
 from model.hrm import HRM
 from model.weights import load_model, load_weights, memory_needed
 from service.engine.codec import encode
-from service.engine.graph import can_compile, keep_compiled_in
+from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
 from service.engine.runner import Runner
 from service.engine.table import Table
 from service.engine.torch_runner import TorchRunner
@@ -79,7 +77,7 @@ class Loader:
         runner = self._runner(load_model(info, self.device, self.dtype), size)
         try:
             runner.warm_up()
-        except (BackendCompilerFailed, InductorError) as error:
+        except compiler_errors() as error:
             if self._settings.compile == "on":
                 raise CheckpointError(f"{info.path}: cannot be compiled here: {_first_line(error)}") from None
             log.warning("compiling failed; going on without", extra={"reason": _first_line(error)})
