@@ -53,7 +53,7 @@ ENV PATH=/opt/hrm/bin:$PATH \
     HRM_STATE_DIR=/var/lib/hrm/state \
     HRM_CHECKPOINTS=/var/lib/hrm/checkpoints
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/hrm --shell /usr/sbin/nologin hrm \
-    && install --directory --owner=hrm --group=hrm /var/lib/hrm /var/lib/hrm/state /var/lib/hrm/checkpoints
+    && install --directory --owner=hrm --group=hrm /var/lib/hrm /var/lib/hrm/state /var/lib/hrm/runs /var/lib/hrm/checkpoints
 WORKDIR /var/lib/hrm
 
 FROM runtime AS api
