@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
 Mixer = Literal["attention", "mlp"]
-Positions = Literal["rope", "learned"]
+MixerNorm = Literal["hidden", "positions"]
+Positions = Literal["rope", "learned", "none"]
 HaltRule = Literal["halt_over_continue", "halt_over_zero"]
 LossKind = Literal["stablemax", "softmax"]
 
@@ -32,8 +33,10 @@ class HRMConfig:
 
     The defaults are the paper's size. `seq_len` counts the puzzle's cells, without the prefix that a
     puzzle embedding adds. `mixer="mlp"` mixes positions with a SwiGLU across them instead of attention
-    (arXiv 2510.04871, section 4.5). `shared_levels` runs one network as both modules (the same paper,
-    section 4.3). `halt_rule` is what ends a puzzle: q_halt above q_continue, or q_halt above zero.
+    (arXiv 2510.04871, section 4.5); `mixer_norm` says over what its result is normalised: over the
+    features of each position, or, as that paper's code does, over the positions of each feature.
+    `shared_levels` runs one network as both modules (the same paper, section 4.3). `halt_rule` is what
+    ends a puzzle: q_halt above q_continue, or q_halt above zero.
     """
 
     vocab_size: int
@@ -47,6 +50,7 @@ class HRMConfig:
     expansion: float = 4.0
     inner_multiple: int = 256
     mixer: Mixer = "attention"
+    mixer_norm: MixerNorm = "hidden"
     positions: Positions = "rope"
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
@@ -84,10 +88,12 @@ class HRMConfig:
         if not (self.rope_theta > 0 and self.norm_eps > 0):
             raise ConfigError("rope_theta and norm_eps must be above 0")
         hints = get_type_hints(type(self))
-        for name in ("mixer", "positions", "halt_rule", "loss"):
+        for name in ("mixer", "mixer_norm", "positions", "halt_rule", "loss"):
             allowed = get_args(hints[name])
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if self.mixer_norm == "positions" and self.mixer != "mlp":
+            raise ConfigError("mixer_norm 'positions' needs mixer 'mlp'")
         if self.hidden_size % (2 * self.num_heads):
             raise ConfigError(
                 f"hidden_size {self.hidden_size} must split into num_heads {self.num_heads} heads of even size"

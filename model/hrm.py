@@ -49,7 +49,7 @@ class HRM(nn.Module):
         self.rotary: RotaryPositions | None = None
         if config.positions == "learned":
             self.embed_pos = Embedding(config.total_len, config.hidden_size, std=1 / scale)
-        elif config.mixer == "attention":
+        elif config.positions == "rope" and config.mixer == "attention":
             self.rotary = RotaryPositions(config.total_len, config.hidden_size // config.num_heads, config.rope_theta)
         self.L_level = Level(config, config.L_layers)
         if not config.shared_levels:
@@ -62,9 +62,10 @@ class HRM(nn.Module):
         self.register_buffer("H_init", truncated_normal(config.hidden_size, std=1.0))
         self.register_buffer("L_init", truncated_normal(config.hidden_size, std=1.0))
 
-    def reset_positions(self) -> None:
-        """Compute RoPE's tables again: they are not saved, so an empty network lacks them."""
+    def reset_positions(self, device: torch.device) -> None:
+        """Compute RoPE's tables on `device`: they are not saved, so a network from the meta device lacks them."""
         if self.rotary is not None:
+            self.rotary.to_empty(device=device)
             self.rotary.reset()
 
     def initial_carry(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Carry:
@@ -75,12 +76,17 @@ class HRM(nn.Module):
             self.L_init.to(dtype).expand(shape).clone(),
         )
 
-    def embed(self, tokens: Tensor, puzzle_ids: Tensor | None = None) -> Tensor:
-        """Tokens [B, L] and identifiers [B] (0 where left out) -> input embedding [B, positions, hidden], fp32."""
+    def puzzle_vectors(self, puzzle_ids: Tensor) -> Tensor:
+        """The puzzle embeddings of identifiers [B], [B, puzzle_emb_ndim] in fp32 on their device."""
+        if not self.config.puzzle_emb_ndim:
+            return torch.zeros(len(puzzle_ids), 0, device=puzzle_ids.device)
+        return self.puzzle_emb.rows(puzzle_ids)
+
+    def embed(self, tokens: Tensor, puzzle_vectors: Tensor) -> Tensor:
+        """Tokens [B, L] and puzzle embeddings [B, puzzle_emb_ndim] -> input embedding [B, positions, hidden]."""
         embedding: Tensor = self.embed_tokens(tokens)
         if self.config.puzzle_emb_ndim:
-            ids = tokens.new_zeros(len(tokens)) if puzzle_ids is None else puzzle_ids
-            embedding = torch.cat((self.puzzle_emb(ids).to(embedding.dtype), embedding), dim=1)
+            embedding = torch.cat((self.puzzle_emb(puzzle_vectors).to(embedding.dtype), embedding), dim=1)
         if self.config.positions == "learned":
             embedding = (embedding + self.embed_pos.embedding_weight) * 0.5**0.5
         return embedding_scale(self.config.hidden_size) * embedding
@@ -92,12 +98,26 @@ class HRM(nn.Module):
         puzzle_ids: Tensor | None = None,
         gradient: Gradient = "last_step",
     ) -> tuple[Carry, Output]:
-        """One forward pass of N cycles: T steps of L and one of H each (section 2, equation 2).
+        """One segment of a puzzle: `reason` over its embedding.
 
         Args:
             carry: the state before, from `initial_carry` or from the last segment.
             tokens: the puzzle, [B, L] integers.
             puzzle_ids: which puzzle embedding each row uses, [B]; all 0 where left out.
+            gradient: see `reason`.
+
+        Returns:
+            The detached next state, and the output read from it.
+        """
+        ids = tokens.new_zeros(len(tokens)) if puzzle_ids is None else puzzle_ids
+        return self.reason(carry, self.embed(tokens, self.puzzle_vectors(ids)), gradient)
+
+    def reason(self, carry: Carry, embedding: Tensor, gradient: Gradient = "last_step") -> tuple[Carry, Output]:
+        """One forward pass of N cycles: T steps of L and one of H each (section 2, equation 2).
+
+        Args:
+            carry: the state before, from `initial_carry` or from the last segment.
+            embedding: the puzzle as `embed` gives it, [B, positions, hidden].
             gradient: what autograd sees: the last step of L and of H alone (the paper's one-step
                 approximation, section 2, constant memory), or the whole last cycle (arXiv 2510.04871,
                 section 4.1). The result is the same.
@@ -105,7 +125,7 @@ class HRM(nn.Module):
         Returns:
             The detached next state, and the output read from it.
         """
-        embedding = self.embed(tokens, puzzle_ids).to(carry.z_H.dtype)
+        embedding = embedding.to(carry.z_H.dtype)
         z_H, z_L = carry
         cycles, steps = self.config.H_cycles, self.config.L_cycles
         with torch.no_grad():

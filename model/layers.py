@@ -46,10 +46,10 @@ class Embedding(nn.Module):
         return F.embedding(ids, self.embedding_weight)
 
 
-def rms_norm(x: Tensor, eps: float) -> Tensor:
-    """RMSNorm without a weight, computed in fp32."""
+def rms_norm(x: Tensor, eps: float, dim: int = -1) -> Tensor:
+    """RMSNorm over one axis without a weight, computed in fp32."""
     wide = x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+    return (wide * torch.rsqrt(wide.square().mean(dim, keepdim=True) + eps)).to(x.dtype)
 
 
 class RotaryPositions(nn.Module):
@@ -121,6 +121,7 @@ class Block(nn.Module):
     def __init__(self, config: HRMConfig) -> None:
         super().__init__()
         self.eps = config.norm_eps
+        self.mixer_norm_dim = -2 if config.mixer_norm == "positions" else -1
         if config.mixer == "attention":
             self.self_attn = Attention(config)
         else:
@@ -133,7 +134,7 @@ class Block(nn.Module):
             mixed = self.self_attn(x, rotary)
         else:
             mixed = self.mlp_t(x.transpose(1, 2)).transpose(1, 2)
-        x = rms_norm(x + mixed, self.eps)
+        x = rms_norm(x + mixed, self.eps, self.mixer_norm_dim)
         return rms_norm(x + self.mlp(x), self.eps)
 
 
@@ -155,7 +156,8 @@ class PuzzleEmbedding(nn.Module):
     """One vector per puzzle identifier, zero at the start, handed out as prefix positions.
 
     The table is a buffer, not a parameter: training updates only the rows a batch used, with an optimiser
-    of its own.
+    of its own. A checkpoint's table may have a million rows: it then lies in a mapped file and not on the
+    device, and only the rows that are asked for are read.
     """
 
     weights: Tensor
@@ -165,12 +167,12 @@ class PuzzleEmbedding(nn.Module):
         self.prefix_len, self.hidden = config.prefix_len, config.hidden_size
         self.register_buffer("weights", torch.zeros(config.num_puzzles, config.puzzle_emb_ndim))
 
-    def forward(self, puzzle_ids: Tensor) -> Tensor:
-        """puzzle_ids [B] -> prefix [B, prefix_len, hidden], zero padded."""
-        return self.to_prefix(self.weights[puzzle_ids])
+    def rows(self, puzzle_ids: Tensor) -> Tensor:
+        """puzzle_ids [B] -> vectors [B, puzzle_emb_ndim] on the device of the ids."""
+        return self.weights[puzzle_ids.to(self.weights.device)].to(puzzle_ids.device)
 
-    def to_prefix(self, vectors: Tensor) -> Tensor:
-        """Vectors [B, puzzle_emb_ndim] -> prefix [B, prefix_len, hidden]."""
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors [B, puzzle_emb_ndim] -> prefix [B, prefix_len, hidden], zero padded."""
         padded = F.pad(vectors, (0, self.prefix_len * self.hidden - vectors.shape[-1]))
         return padded.view(-1, self.prefix_len, self.hidden)
 

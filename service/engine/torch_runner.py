@@ -39,7 +39,7 @@ class TorchRunner:
         self._rows = Rows(
             tokens=zeros(size, length),
             predicted=torch.ones(size, length, dtype=torch.bool, device=self.device),
-            puzzle_ids=zeros(size),
+            puzzle_vectors=zeros(size, model.config.puzzle_emb_ndim, dtype=torch.float32),
             segments=zeros(size),
             min_segments=zeros(size),
             max_segments=zeros(size),
@@ -60,7 +60,7 @@ class TorchRunner:
         fresh = Rows(
             tokens=torch.from_numpy(admission.tokens.astype(np.int64)),
             predicted=torch.from_numpy(admission.predicted),
-            puzzle_ids=torch.from_numpy(admission.puzzle_ids),
+            puzzle_vectors=self.model.puzzle_vectors(torch.from_numpy(admission.puzzle_ids)),
             segments=torch.zeros(len(slots), dtype=torch.int64),
             min_segments=torch.from_numpy(admission.min_segments),
             max_segments=torch.from_numpy(admission.max_segments),
