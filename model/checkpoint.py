@@ -2,7 +2,7 @@
 
 model.safetensors   the weights (and nothing that could run code)
 config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy
-canary.jsonl        puzzles with answers, one JSON object a line
+canary.jsonl        puzzles with answers, one JSON object a line (see `Canary`)
 identifiers.json    puzzle identifier -> row of the puzzle embedding, for tasks that use one
 """
 
@@ -13,8 +13,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,16 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A puzzle whose answer is known: asked before a checkpoint may serve."""
+    """A puzzle whose answer is known: asked before a checkpoint may serve.
+
+    `answer` is what a caller must be told, in the form of `Task.format`. It need not be right: an imported
+    checkpoint's canaries hold what the network itself said after `max_segments` (see `model.canary`).
+    """
 
     puzzle: Puzzle
     answer: Puzzle
     puzzle_id: str | None = None
+    max_segments: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,15 +97,23 @@ class CheckpointInfo:
 
     @cached_property
     def identifiers(self) -> dict[str, int] | None:
-        """Rows of the puzzle embedding by identifier, where the checkpoint brings them."""
+        """Rows of the puzzle embedding by identifier, where the checkpoint brings them; raises CheckpointError."""
         path = self.path / IDENTIFIERS_FILE
-        return _read_json(path, _MAX_IDENTIFIERS_BYTES) if path.is_file() else None
+        if not path.is_file():
+            return None
+        rows, count = _read_json(path, _MAX_IDENTIFIERS_BYTES), self.architecture.num_puzzles
+        for identifier, row in rows.items():
+            if type(row) is not int or not 0 <= row < count:
+                raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; there are {count}")
+        return rows
 
     def canaries(self) -> list[Canary]:
         """The canary puzzles; raises CheckpointError if there are none or one cannot be read."""
+        lines = _read_text(self.path / CANARY_FILE, _MAX_CANARY_BYTES).splitlines()
         try:
-            lines = _read_text(self.path / CANARY_FILE, _MAX_CANARY_BYTES).splitlines()
             canaries = [Canary(**json.loads(line)) for line in lines if line.strip()]
+            for canary in canaries:
+                self.codec.parse(canary.puzzle)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{self.path / CANARY_FILE}: {error}") from None
         if not canaries:
@@ -117,8 +130,7 @@ class CheckpointInfo:
             raise CheckpointError(
                 f"{path}: {path.stat().st_size} bytes where config.json says {expected['bytes']}: truncated or altered"
             )
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = _sha256(path)
         if actual != self.sha256:
             raise CheckpointError(f"{path}: sha256 is {actual} where config.json says {self.sha256}: altered")
 
@@ -158,34 +170,41 @@ def write_checkpoint(
     *,
     task: Mapping[str, Any],
     architecture: HRMConfig,
-    weights: bytes,
+    weights: bytes | Callable[[Path], None],
     canaries: Sequence[Canary],
     canary_accuracy: float,
     training: Mapping[str, Any],
     identifiers: Mapping[str, int] | None = None,
 ) -> CheckpointInfo:
-    """Write a checkpoint beside its final place and move it there; `path` must not exist yet.
+    """Write a checkpoint beside its final place, read it back, and move it there; `path` must not exist yet.
 
-    `weights` is a serialised safetensors file, `task` what `Task.describe` says.
+    `weights` is a safetensors file, or what writes it to a path; `task` is what `Task.describe` says.
     """
     if path.exists():
         raise CheckpointError(f"{path}: exists already; a version is never changed once written")
-    config = {
-        "format_version": FORMAT_VERSION,
-        "task": dict(task),
-        "architecture": architecture.to_dict(),
-        "weights": {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)},
-        "canary": {"accuracy": canary_accuracy, "count": len(canaries)},
-        "training": dict(training),
-    }
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     partial.mkdir(parents=True)
     try:
-        (partial / WEIGHTS_FILE).write_bytes(weights)
+        if isinstance(weights, bytes):
+            (partial / WEIGHTS_FILE).write_bytes(weights)
+        else:
+            weights(partial / WEIGHTS_FILE)
+        config = {
+            "format_version": FORMAT_VERSION,
+            "task": dict(task),
+            "architecture": architecture.to_dict(),
+            "weights": {
+                "sha256": _sha256(partial / WEIGHTS_FILE),
+                "bytes": (partial / WEIGHTS_FILE).stat().st_size,
+            },
+            "canary": {"accuracy": canary_accuracy, "count": len(canaries)},
+            "training": dict(training),
+        }
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
         (partial / CANARY_FILE).write_text("".join(_canary_line(canary) for canary in canaries))
         if identifiers is not None:
             (partial / IDENTIFIERS_FILE).write_text(json.dumps(dict(identifiers)))
+        read_checkpoint(partial)
         _sync(partial)
         partial.rename(path)
     except BaseException:
@@ -195,8 +214,12 @@ def write_checkpoint(
 
 
 def _canary_line(canary: Canary) -> str:
-    fields = {"puzzle": canary.puzzle, "answer": canary.answer, "puzzle_id": canary.puzzle_id}
-    return json.dumps({name: value for name, value in fields.items() if value is not None}) + "\n"
+    return json.dumps({name: value for name, value in asdict(canary).items() if value is not None}) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(directory: Path) -> None:
@@ -207,9 +230,11 @@ def _sync(directory: Path) -> None:
 
 def _read_text(path: Path, limit: int) -> str:
     try:
+        if path.exists() and not path.is_file():
+            raise CheckpointError(f"{path}: not a file")
         if path.stat().st_size > limit:
             raise CheckpointError(f"{path}: larger than {limit} bytes")
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent}: {path.name} is missing") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -217,9 +242,10 @@ def _read_text(path: Path, limit: int) -> str:
 
 
 def _read_json(path: Path, limit: int) -> dict[str, Any]:
+    text = _read_text(path, limit)
     try:
-        value = json.loads(_read_text(path, limit))
-    except json.JSONDecodeError as error:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected an object")

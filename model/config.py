@@ -81,8 +81,9 @@ class HRMConfig:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ConfigError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
-        if self.puzzle_emb_len is not None and not 0 <= self.puzzle_emb_len <= 256:
-            raise ConfigError(f"puzzle_emb_len must be from 0 to 256, not {self.puzzle_emb_len!r}")
+        length = self.puzzle_emb_len
+        if length is not None and not (type(length) is int and 0 <= length <= 256):
+            raise ConfigError(f"puzzle_emb_len must be from 0 to 256, not {length!r}")
         if not 0 < self.expansion <= 64:
             raise ConfigError(f"expansion must be above 0 and at most 64, not {self.expansion!r}")
         if not (self.rope_theta > 0 and self.norm_eps > 0):

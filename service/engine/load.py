@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-import numpy as np
 import torch
 
-from model.checkpoint import CheckpointError, CheckpointInfo
+from model.checkpoint import Canary, CheckpointError, CheckpointInfo
 from model.device import DeviceError, free_memory, pick_device, pick_dtype
 from model.hrm import HRM
 from model.weights import load_model, load_weights, memory_needed
@@ -17,6 +16,7 @@ from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
 from service.engine.runner import Runner
 from service.engine.table import Table
 from service.engine.torch_runner import TorchRunner
+from service.engine.work import Work
 from service.schemas import SolveRequest
 from service.settings import Settings
 
@@ -65,6 +65,10 @@ class Loader:
         """Take back a bank that nothing runs on any more."""
         if isinstance(runner, TorchRunner):
             self._idle.append(runner)
+
+    def describe(self) -> dict[str, object]:
+        """Device, precision and backend, for `/workers`."""
+        return {"device": str(self.device), "precision": str(self.dtype).removeprefix("torch."), "backend": "torch"}
 
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
@@ -117,21 +121,30 @@ def require_canaries(info: CheckpointInfo, runner: Runner) -> None:
     exact = 0
     for start in range(0, len(canaries), runner.size):
         chunk = canaries[start : start + runner.size]
-        requests = [SolveRequest(task=info.task, puzzle=c.puzzle, puzzle_id=c.puzzle_id) for c in chunk]
         table = Table(info, runner)
-        table.staged.extend(encode(request, info, work_id=str(n)) for n, request in enumerate(requests))
-        answers = [info.codec.parse_answer(canary.answer) for canary in chunk]
+        table.staged.extend(_work(canary, info, str(n)) for n, canary in enumerate(chunk))
         while table.busy:
             table.refill(0.0)
             table.launch(0.0)
             for outcome in table.settle(table.collect(), 0.0)[0]:
-                exact += outcome.tokens is not None and np.array_equal(outcome.tokens, answers[int(outcome.work.id)])
+                answer = chunk[int(outcome.work.id)].answer
+                exact += outcome.tokens is not None and info.codec.format(outcome.tokens, like=answer) == answer
     accuracy = exact / len(canaries)
     if accuracy < info.canary_accuracy:
         raise CheckpointError(
             f"{info.path}: {exact} of {len(canaries)} canary puzzles came out exact; "
             f"{info.canary_accuracy:.3f} of them must"
         )
+
+
+def _work(canary: Canary, info: CheckpointInfo, work_id: str) -> Work:
+    try:
+        request = SolveRequest(
+            task=info.task, puzzle=canary.puzzle, puzzle_id=canary.puzzle_id, max_segments=canary.max_segments
+        )
+        return encode(request, info, work_id=work_id)
+    except ValueError as error:  # pydantic's, or a PuzzleError
+        raise CheckpointError(f"{info.path}: a canary cannot be asked: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -75,7 +75,7 @@ def test_a_version_is_never_written_twice(info, tiny):
 
 
 def test_a_failed_write_leaves_nothing(tmp_path, tiny):
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         write(tmp_path / "sudoku" / "1", tiny, canaries=[None])
     assert list((tmp_path / "sudoku").iterdir()) == []
 
