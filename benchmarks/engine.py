@@ -23,7 +23,7 @@ from benchmarks.common import canary_puzzles, report, shipped, works
 from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
-from service.engine.work import Outcome, Room, Work
+from service.engine.work import Key, Outcome, Room, Work
 from service.settings import load_settings
 
 
@@ -52,18 +52,20 @@ class Saturated:
             self.live += segment.live
             self.run += self.slots
 
-    def revoked(self, task: str = "", count: int = 0) -> Collection[str]:
+    def revoked(self) -> Collection[Key]:
         return ()
+
+    def leased(self) -> None: ...
 
     def advanced(self, works: Sequence[Work]) -> None: ...
 
     def wait(self, timeout_s: float) -> None: ...
 
-    def outcome(self, outcome: Outcome) -> None: ...
-
     def retired(self, table: Table) -> None: ...
 
     def alive(self, live: int) -> None: ...
+
+    def violation(self, what: str) -> None: ...
 
 
 def run_engine(table: Table, queue: list[Work]) -> tuple[float, Saturated]:

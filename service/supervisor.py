@@ -138,10 +138,10 @@ class Child:
             healthy = time.monotonic() - started >= self.patience.healthy_s
             if self.role.after_death:
                 await self.role.after_death(life)
-            ever_healthy |= healthy
-            failures = 0 if healthy else failures + 1
             if code == EXIT_BAD_SETTINGS and not ever_healthy:
                 raise ChildFailedError(f"the {self.role.name} refused to start", EXIT_BAD_SETTINGS)
+            ever_healthy |= healthy
+            failures = 0 if healthy else failures + 1
             if failures >= self.patience.short_lives:
                 raise ChildFailedError(
                     f"the {self.role.name} cannot be kept alive: it ended {failures} times in a row within "

@@ -65,10 +65,8 @@ class QueueAdmin:
             How many jobs go to others, and how many are given up because of this last crash.
         """
         config = self._config
-        handed_over, buried = self._calls.run(
-            HAND_OVER, worker_id, 0, "", config.max_crashes, config.max_losses, problems.POISON
-        )
-        return handed_over, buried
+        counts = self._calls.run(HAND_OVER, worker_id, 0, "", config.max_crashes, config.max_losses, problems.POISON)
+        return sum(handed_over for _, handed_over, _, _ in counts), sum(buried for _, _, buried, _ in counts)
 
     def close(self) -> None:
         """Close the connections."""

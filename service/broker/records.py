@@ -5,6 +5,7 @@ Nothing here talks to Redis; nothing outside `service.broker` knows keys or scri
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -107,6 +108,11 @@ class Claim:
     waited_s: float
     """Seconds it spent in the queue since it was admitted."""
     trace_context: str = ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other delivery, also of the same job."""
+        return self.id, self.fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +263,11 @@ class JobLostError(Exception):
 
 
 class WorkerBroker(Protocol):
-    """The worker's side: blocking, called from the worker's I/O thread. Every method may raise BrokerError."""
+    """The worker's side: blocking, called from the worker's I/O threads. Every method may raise BrokerError."""
+
+    tally: Counter[tuple[str, str]]
+    """So far, by task and event: what the queue ended by itself when this worker came by (`deadline`, `cancelled`,
+    `unreadable`, `poison`), and what was taken from others (`handed_over`)."""
 
     def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None) -> list[Claim]:
         """At most `room[task]` jobs of each task, high lane first; never blocks.

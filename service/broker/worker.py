@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.client import PubSub
@@ -42,9 +42,7 @@ class RedisWorkerBroker:
             ValueError: The URL is not one of a Redis.
         """
         self.worker_id = worker_id
-        self.tally: Counter[str] = Counter()
-        """What ended here without reaching a slot, or was taken from others, so far: `deadline`, `unreadable`,
-        `handed_over`, `poison`."""
+        self.tally: Counter[tuple[str, str]] = Counter()
         self._config = config
         self._keys = Keys(config.namespace)
         name = f"hrm-worker-{worker_id}"
@@ -63,7 +61,7 @@ class RedisWorkerBroker:
             arguments += (task, count, (ahead or {}).get(task, 0))
         if not arguments:
             return []
-        claims, marks, (deadline, unreadable) = self._calls.run(
+        claims, marks, counts = self._calls.run(
             TAKE,
             self.worker_id,
             self._config.high_per_normal,
@@ -73,7 +71,7 @@ class RedisWorkerBroker:
             repeat=False,
         )
         self._marks.update((key.decode(), mark.decode()) for key, mark in marks)
-        self.tally.update(deadline=deadline, unreadable=unreadable)
+        self._count(counts)
         return [_claim(fields) for fields in claims]
 
     def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
@@ -120,7 +118,7 @@ class RedisWorkerBroker:
         """
         if self._redis_was_there():
             config = self._config
-            handed_over, poison = self._calls.run(
+            for task, handed_over, buried, untold in self._calls.run(
                 HAND_OVER,
                 "",
                 int(config.lease_s * 1000),
@@ -128,8 +126,8 @@ class RedisWorkerBroker:
                 config.max_crashes,
                 config.max_losses,
                 problems.POISON,
-            )
-            self.tally.update(handed_over=handed_over, poison=poison)
+            ):
+                self._count([(task, b"handed_over", handed_over), (task, b"poison", buried + untold)])
         return self.take({task: count for task, count in room.items() if count > 0})
 
     def control(self, timeout_s: float) -> list[ControlMessage]:
@@ -165,6 +163,11 @@ class RedisWorkerBroker:
         self._unsubscribe()
         self._calls.close()
         self._waits.close()
+
+    def _count(self, counts: Iterable[tuple[bytes, bytes, int]]) -> None:
+        for task, event, times in counts:
+            if times:
+                self.tally[task.decode(), event.decode()] += times
 
     def _redis_was_there(self) -> bool:
         lease_s = self._config.lease_s

@@ -29,9 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
     with worker_extra():
         from model.device import DeviceError  # noqa: PLC0415 (torch, not before it is needed)
+        from service.engine.load import Loader  # noqa: PLC0415
         from service.worker.main import run_worker  # noqa: PLC0415
 
     try:
-        return run_worker(settings, settings.worker_id)
+        return run_worker(settings, Loader(settings))
     except (SettingsError, CheckpointError, DeviceError) as error:
         raise CommandError(str(error)) from None

@@ -22,6 +22,7 @@ def encode(
     work_id: str,
     arrived: float = 0.0,
     deadline: float = float("inf"),
+    delivery: int = 0,
     ticket: Any = None,
 ) -> Work:
     """Read a request's puzzle; raises PuzzleError where it or its puzzle_id cannot be used.
@@ -41,6 +42,7 @@ def encode(
         puzzle_id=_embedding_row(request, info),
         arrived=arrived,
         deadline=deadline,
+        delivery=delivery,
         ticket=ticket,
     )
 
@@ -49,7 +51,15 @@ def adapt(work: Work, info: CheckpointInfo) -> Work:
     """The same work for another checkpoint of its task; raises PuzzleError where that one cannot take it."""
     if work.info is info:
         return work
-    return encode(work.request, info, work_id=work.id, arrived=work.arrived, deadline=work.deadline, ticket=work.ticket)
+    return encode(
+        work.request,
+        info,
+        work_id=work.id,
+        arrived=work.arrived,
+        deadline=work.deadline,
+        delivery=work.delivery,
+        ticket=work.ticket,
+    )
 
 
 def decode(outcomes: Sequence[Outcome]) -> list[Answer | Problem]:

@@ -13,7 +13,7 @@ from service.engine.codec import bad_puzzle, decode, encode
 from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
-from service.engine.work import Outcome, Room, Work
+from service.engine.work import Key, Outcome, Room, Work
 from service.schemas import Answer, Problem, SolveRequest
 from service.settings import Settings
 
@@ -80,8 +80,11 @@ class _IterableSource:
         while self._done:
             yield self._done.popleft()
 
-    def revoked(self) -> Collection[str]:
+    def revoked(self) -> Collection[Key]:
         return ()
+
+    def leased(self) -> None:
+        pass
 
     def advanced(self, works: Sequence[Work]) -> None:
         pass
@@ -93,10 +96,8 @@ class _IterableSource:
 class _Unobserved:
     def segment(self, segment: Segment) -> None: ...
 
-    def outcome(self, outcome: Outcome) -> None: ...
-
-    def revoked(self, task: str, count: int) -> None: ...
-
     def retired(self, table: Table) -> None: ...
 
     def alive(self, live: int) -> None: ...
+
+    def violation(self, what: str) -> None: ...

@@ -12,11 +12,14 @@ from typing import Protocol
 from model.tasks import PuzzleError
 from service.engine.codec import adapt
 from service.engine.schedule import DeficitRoundRobin
+from service.engine.slots import InvariantError
 from service.engine.table import Segment, Table, refused
 from service.engine.work import Outcome, Source, Work
 
 IDLE_WAIT_S = 0.5
 """How long an idle engine waits for work before it looks after itself again."""
+CHECK_EVERY_S = 1.0
+"""How often an engine that is not strict checks itself."""
 
 
 class Observer(Protocol):
@@ -24,14 +27,6 @@ class Observer(Protocol):
 
     def segment(self, segment: Segment) -> None:
         """One table ran one segment."""
-        ...
-
-    def outcome(self, outcome: Outcome) -> None:
-        """One piece of work ended."""
-        ...
-
-    def revoked(self, task: str, count: int) -> None:
-        """Nobody wanted these any more."""
         ...
 
     def retired(self, table: Table) -> None:
@@ -42,6 +37,10 @@ class Observer(Protocol):
         """The loop went round, with so many live slots."""
         ...
 
+    def violation(self, what: str) -> None:
+        """The engine contradicts itself or its source."""
+        ...
+
 
 class Engine:
     """Runs the tables of one device until it is told to stop.
@@ -49,6 +48,9 @@ class Engine:
     Every task has one table that admits. When another checkpoint is installed, admissions flip to its table and
     the old one finishes what it holds, so that no puzzle ever sees two. A tick belongs to one table; with several
     the device's time is shared by deficit round robin.
+
+    The engine checks itself: free and held slots make all slots, and it holds what its source has leases for. Where
+    `strict`, it does so every tick and raises InvariantError; otherwise now and then, and tells its observer.
     """
 
     def __init__(self, source: Source, observer: Observer, clock: Callable[[], float], strict: bool) -> None:
@@ -58,6 +60,7 @@ class Engine:
         self._changes: deque[Callable[[], None]] = deque()
         self._schedule = DeficitRoundRobin()
         self._running: Table | None = None
+        self._next_check = 0.0
 
     @property
     def tables(self) -> list[Table]:
@@ -84,18 +87,21 @@ class Engine:
         """Tick until `stopping` says so; seated work is left to `drain`."""
         while not stopping():
             if not self.tick():
-                self._observer.alive(0)
                 self._source.wait(IDLE_WAIT_S)
 
+    def unstage(self) -> list[Work]:
+        """Give up what waits for a slot."""
+        return [work for table in self.tables for work in table.unstage()]
+
     def drain(self, until: float) -> list[Work]:
-        """Finish the seated work until the clock says `until`; returns what has to be handed back."""
-        back = [work for table in self.tables for work in table.staged]
-        for table in self.tables:
-            table.staged.clear()
+        """Finish the seated work until the clock says `until`; gives up what then still sits.
+
+        To be called with nothing staged, when `run` has returned.
+        """
         while any(table.slots.held for table in self.tables) and self._clock() < until:
             self.tick(fetch=False)
         self._publish(self._collect())
-        return back + [work for table in self.tables for work in table.unseat(self._clock())]
+        return [work for table in self.tables for work in table.unseat(self._clock())]
 
     def tick(self, fetch: bool = True) -> bool:
         """One turn of the loop; False where no segment was launched."""
@@ -112,6 +118,8 @@ class Engine:
                 self._running = chosen
                 self._source.advanced(running)
         self._publish(ended)
+        self._observer.alive(sum(table.slots.held for table in self.tables))
+        self._check()
         return self._running is not None
 
     def _collect(self) -> list[Outcome]:
@@ -122,16 +130,12 @@ class Engine:
         ended, segment = table.settle(readback, self._clock())
         self._schedule.charge(table, segment.device_s)
         self._observer.segment(segment)
-        self._observer.alive(sum(t.slots.held for t in self.tables))
-        if self._strict:
-            table.slots.check()
         return ended
 
     def _revoke(self) -> None:
         if revoked := self._source.revoked():
             for table in self.tables:
-                if count := table.revoke(revoked, self._clock()):
-                    self._observer.revoked(table.task, count)
+                table.revoke(revoked, self._clock())
 
     def _change(self) -> None:
         while self._changes:
@@ -161,5 +165,26 @@ class Engine:
     def _publish(self, ended: list[Outcome]) -> None:
         if ended:
             self._source.publish(ended)
-            for outcome in ended:
-                self._observer.outcome(outcome)
+
+    def _check(self) -> None:
+        now = self._clock()
+        if not self._strict and now < self._next_check:
+            return
+        self._next_check = now + CHECK_EVERY_S
+        try:
+            for table in self.tables:
+                table.slots.check()
+            self._check_leases()
+        except InvariantError as error:
+            if self._strict:
+                raise
+            self._observer.violation(str(error))
+
+    def _check_leases(self) -> None:
+        leased = self._source.leased()
+        if leased is None:
+            return
+        held = {work.key for table in self.tables for work in table.works()}
+        if held != set(leased):
+            without = len(held - set(leased))
+            raise InvariantError(f"{without} of {len(held)} held puzzles without a lease, {len(leased)} leases")

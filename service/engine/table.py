@@ -12,7 +12,7 @@ import numpy as np
 from model.checkpoint import CheckpointInfo
 from service.engine.runner import Admission, Readback, Runner
 from service.engine.slots import Seat, SlotTable
-from service.engine.work import Outcome, Room, Thought, Work
+from service.engine.work import Key, Outcome, Room, Thought, Work
 from service.schemas import HaltedBy
 
 _GAP_MEMORY = 64
@@ -126,23 +126,28 @@ class Table:
         gaps, self._gaps = self._gaps, []
         return outcomes, Segment(self.task, live, self.slots.size - live, readback.shape, readback.device_s, gaps)
 
-    def revoke(self, ids: Collection[str], now: float) -> int:
-        """Free the slots of work that nobody wants any more; says how many pieces were found."""
-        before = len(self.staged)
-        self.staged = deque(work for work in self.staged if work.id not in ids)
-        seats = [seat for work_id in ids if (seat := self.slots.find(work_id))]
-        for seat in seats:
+    def works(self) -> list[Work]:
+        """Everything it holds, seated or staged."""
+        return [seat.work for seat in self.slots.seated()] + list(self.staged)
+
+    def revoke(self, keys: Collection[Key], now: float) -> None:
+        """Free the slots of work that nobody wants any more."""
+        self.staged = deque(work for work in self.staged if work.key not in keys)
+        for seat in [seat for key in keys if (seat := self.slots.find(key))]:
             self._release(seat, now)
-        return before - len(self.staged) + len(seats)
+
+    def unstage(self) -> list[Work]:
+        """Give up what waits for a slot."""
+        works = list(self.staged)
+        self.staged.clear()
+        return works
 
     def unseat(self, now: float) -> list[Work]:
-        """Give up everything, seated or staged, without an outcome."""
+        """Give up what sits in a slot, without an outcome."""
         seats = self.slots.seated()
-        works = [seat.work for seat in seats] + list(self.staged)
-        self.staged.clear()
         for seat in seats:
             self._release(seat, now)
-        return works
+        return [seat.work for seat in seats]
 
     def _release(self, seat: Seat, now: float) -> None:
         self.slots.release(seat)
@@ -151,8 +156,9 @@ class Table:
     def _judge(self, seat: Seat, readback: Readback, row: int, now: float) -> Outcome | None:
         work = seat.work
         q_halt, q_continue = float(readback.q_halt[row]), float(readback.q_continue[row])
+        confidence = float(readback.confidence[row])
         error = None
-        if not (isfinite(q_halt) and isfinite(q_continue)):
+        if not (isfinite(q_halt) and isfinite(q_continue) and isfinite(confidence)):
             error, halted_by = "the network's output is not a number", HaltedBy.MAX_SEGMENTS
         elif readback.halted[row]:
             by_head = readback.willing[row] and work.min_segments < work.max_segments
@@ -169,7 +175,7 @@ class Table:
             segments=seat.segments,
             q_halt=q_halt,
             q_continue=q_continue,
-            confidence=float(readback.confidence[row]),
+            confidence=confidence,
             queue_s=seat.since - work.arrived,
             solve_s=now - seat.since,
             thoughts=seat.thoughts,

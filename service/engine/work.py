@@ -13,6 +13,9 @@ from model.checkpoint import CheckpointInfo
 from model.tasks import Task, Tokens
 from service.schemas import HaltedBy, SolveRequest
 
+Key = tuple[str, int]
+"""What the engine tells pieces of work apart by: id and delivery."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thought:
@@ -30,6 +33,7 @@ class Work:
     """A puzzle that wants a slot.
 
     Attributes:
+        id: what the answer is called by.
         request: what was asked, with its task set.
         info: the checkpoint it was read for; its codec also writes the answer.
         tokens: the puzzle, [L].
@@ -37,6 +41,7 @@ class Work:
         puzzle_id: row of the puzzle embedding.
         arrived: when it came in (also before it reached this process), by the engine's clock.
         deadline: by the engine's clock, in seconds.
+        delivery: tells this piece from an earlier one with the same id, which may still sit in a slot.
         ticket: whatever the source needs to answer; the engine does not look at it.
     """
 
@@ -50,7 +55,13 @@ class Work:
     puzzle_id: int = 0
     arrived: float = 0.0
     deadline: float = float("inf")
+    delivery: int = 0
     ticket: Any = None
+
+    @property
+    def key(self) -> Key:
+        """What the engine knows it by."""
+        return self.id, self.delivery
 
     @property
     def task(self) -> str:
@@ -96,8 +107,8 @@ class Source(Protocol):
         """What is ready, at most `room[task].wanted` pieces a task, in the order they should be seated."""
         ...
 
-    def revoked(self) -> Collection[str]:
-        """Ids that nobody wants an answer to any more (cancelled, or lost to another worker) since the last call."""
+    def revoked(self) -> Collection[Key]:
+        """What nobody wants an answer to any more (cancelled, or lost to another worker) since the last call."""
         ...
 
     def publish(self, outcomes: Sequence[Outcome]) -> None:
@@ -110,4 +121,8 @@ class Source(Protocol):
 
     def wait(self, timeout_s: float) -> None:
         """Return when there may be work, or when `timeout_s` passed."""
+        ...
+
+    def leased(self) -> Collection[Key] | None:
+        """What the engine should hold, by the source's own books; None where it keeps none."""
         ...

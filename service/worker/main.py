@@ -12,33 +12,44 @@ from model.checkpoint import CheckpointInfo
 from model.registry import SHIPPED, Registry
 from service.broker.config import broker_config
 from service.broker.worker import RedisWorkerBroker
-from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.ids import new_id
 from service.metrics import WorkerMetrics
 from service.probes import Probes
 from service.settings import Settings
 from service.worker.observer import WorkerObserver
-from service.worker.reload import Reloader
+from service.worker.reload import Reloader, TableLoader
 from service.worker.source import BrokerSource
+from service.worker.watchdog import end_on_failed_threads, watch
 
 log = logging.getLogger(__name__)
+
+_LAST_WORDS = 0.1
+"""The part of the drain's time that is left for publishing and handing back."""
+_STUCK = 2.0
+"""How many times the stall timeout a worker may be stalled before it ends itself."""
 
 
 class Worker:
     """The parts of a worker, made known to each other."""
 
-    def __init__(self, settings: Settings, worker_id: str) -> None:
-        """Raises SettingsError or DeviceError."""
+    def __init__(self, settings: Settings, worker_id: str, loader: TableLoader, *, strict: bool = False) -> None:
+        """Connect nothing and load nothing yet; raises SettingsError.
+
+        Args:
+            settings: every limit.
+            worker_id: never used before.
+            loader: makes tables of checkpoints.
+            strict: whether an engine that contradicts itself raises InvariantError.
+        """
         self._settings = settings
         self.stopping = Event()
+        self._loaded = False
         self.metrics = WorkerMetrics(settings.max_segments_cap)
-        self._loader = loader = Loader(settings)
+        self._loader = loader
         serving: dict[str, CheckpointInfo] = {}
         look_now = Event()
-        self._observer = WorkerObserver(
-            self.metrics, settings.stall_timeout_s, on_retired=lambda table: loader.release(table.runner)
-        )
+        self.observer = WorkerObserver(self.metrics, on_retired=lambda table: loader.release(table.runner))
         self._source = BrokerSource(
             RedisWorkerBroker(broker_config(settings), worker_id),
             serving=serving.get,
@@ -47,21 +58,36 @@ class Worker:
             metrics=self.metrics,
             on_reload=look_now.set,
         )
-        self._engine = Engine(self._source, self._observer, time.monotonic, strict=False)
+        self._engine = Engine(self._source, self.observer, time.monotonic, strict=strict)
         registry = Registry([settings.checkpoints, SHIPPED])
         self._reloader = Reloader(registry, loader, self._engine, self.metrics, serving, look_now)
 
     def run(self) -> None:
         """Load, serve until `stopping`, drain; raises CheckpointError where there is nothing to serve."""
         self._reloader.load_all()
+        self._loaded = True
         self._source.start()
         self._reloader.start()
         log.info("worker is ready", extra={"tasks": sorted(self._reloader.serving)})
         self._engine.run(self.stopping.is_set)
-        log.info("draining", extra={"timeout_s": self._settings.drain_timeout_s})
+        self._drain()
+        self.observer.rest()
+
+    def stop(self) -> None:
+        """Have `run` drain and return; for a signal handler. While it still loads, nobody waits for it: it ends."""
+        self.stopping.set()
+        if not self._loaded:
+            raise SystemExit(0)
+
+    def _drain(self) -> None:
+        timeout_s = self._settings.drain_timeout_s
+        end = time.monotonic() + timeout_s
+        log.info("draining", extra={"timeout_s": timeout_s})
         self._reloader.close()
         self._source.stop_fetching()
-        self._source.close(self._engine.drain(time.monotonic() + self._settings.drain_timeout_s))
+        self._source.hand_back(self._engine.unstage())
+        self._source.hand_back(self._engine.drain(until=end - _LAST_WORDS * timeout_s))
+        self._source.close(give_up=end)
 
     def describe(self) -> dict[str, object]:
         """What `/workers` shows."""
@@ -78,31 +104,35 @@ class Worker:
             },
             "loads": {task: asdict(status) for task, status in dict(reloader.status).items()},
             "draining": self.stopping.is_set(),
-            "device": str(self._loader.device),
-            "precision": str(self._loader.dtype).removeprefix("torch."),
-            "backend": "torch",
+            **self._loader.describe(),
         }
 
     def live(self) -> str | None:
-        """For `/livez`."""
-        return self._observer.stalled() if self._reloader.serving else None
+        """For `/livez`: what is wrong, if the engine makes no progress."""
+        return self.observer.stalled(self._settings.stall_timeout_s)
+
+    def stuck(self) -> str | None:
+        """For the watchdog: what is wrong, if there is no hope left."""
+        return self.observer.stalled(_STUCK * self._settings.stall_timeout_s)
 
     def ready(self) -> str | None:
         """For `/readyz`."""
-        if not self._reloader.serving:
+        if not self._loaded:
             return "loading checkpoints"
         return "draining" if self.stopping.is_set() else None
 
 
-def run_worker(settings: Settings, worker_id: str | None = None) -> int:
+def run_worker(settings: Settings, loader: TableLoader) -> int:
     """Run a worker to its end and return the exit code.
 
     Raises:
-        SettingsError, CheckpointError, DeviceError: it cannot start; the message is one line for the user.
+        SettingsError, CheckpointError: it cannot start; the message is one line for the user.
     """
-    worker = Worker(settings, worker_id or new_id())
+    end_on_failed_threads()
+    worker = Worker(settings, settings.worker_id or new_id(), loader)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stopping.set())
+        signal.signal(number, lambda *_: worker.stop())
+    watch(worker.stuck, every_s=settings.stall_timeout_s / 4)
     if settings.probe_port is None:
         worker.run()
         return 0

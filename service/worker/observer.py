@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 from service.engine.table import Segment, Table
-from service.engine.work import Outcome
 from service.metrics import WorkerMetrics
-from service.schemas import HaltedBy
+
+log = logging.getLogger(__name__)
 
 
 class WorkerObserver:
-    """Feeds the worker's metrics and answers its `/livez` from progress."""
+    """Feeds the worker's metrics, and knows when the engine last went round."""
 
-    def __init__(self, metrics: WorkerMetrics, stall_timeout_s: float, on_retired: Callable[[Table], None]) -> None:
-        self._metrics, self._stall_timeout_s, self._on_retired = metrics, stall_timeout_s, on_retired
-        self._live, self._last_round = 0, time.monotonic()
+    def __init__(self, metrics: WorkerMetrics, on_retired: Callable[[Table], None]) -> None:
+        self._metrics, self._on_retired = metrics, on_retired
+        self._live = 0
+        self._last_round: float | None = None
 
     def segment(self, segment: Segment) -> None:
         """Count one segment of one table."""
@@ -28,18 +30,6 @@ class WorkerObserver:
             metrics.refill_gap.labels(segment.task).observe(gap)
         metrics.last_step.set_to_current_time()
 
-    def outcome(self, outcome: Outcome) -> None:
-        """Count one puzzle that ended."""
-        metrics, task = self._metrics, outcome.work.task
-        metrics.requests_finished.labels(task, "error" if outcome.error else outcome.halted_by.value).inc()
-        metrics.solve_duration.labels(task).observe(outcome.solve_s)
-        if outcome.error is None and outcome.halted_by is not HaltedBy.DEADLINE:
-            metrics.segments_used.labels(task, outcome.halted_by.value).observe(outcome.segments)
-
-    def revoked(self, task: str, count: int) -> None:
-        """Count puzzles that nobody wanted any more."""
-        self._metrics.requests_finished.labels(task, "cancelled").inc(count)
-
     def retired(self, table: Table) -> None:
         """Pass on that a table is empty."""
         self._on_retired(table)
@@ -48,9 +38,23 @@ class WorkerObserver:
         """The loop went round."""
         self._live, self._last_round = live, time.monotonic()
 
-    def stalled(self) -> str | None:
-        """What is wrong, if the loop has not gone round for too long."""
-        silent_s = time.monotonic() - self._last_round
-        if silent_s <= self._stall_timeout_s:
+    def violation(self, what: str) -> None:
+        """Count and say that the engine contradicts itself."""
+        self._metrics.invariant_violations.inc()
+        log.error("the engine's books do not balance", extra={"violation": what})
+
+    def rest(self) -> None:
+        """The loop has ended, and owes no sign of life any more."""
+        self._last_round = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the loop went round; 0 before its first round and after its last."""
+        last = self._last_round
+        return 0.0 if last is None else time.monotonic() - last
+
+    def stalled(self, after_s: float) -> str | None:
+        """What is wrong, if the loop has not gone round for so long."""
+        if self.silent_s <= after_s:
             return None
-        return f"no step for {silent_s:.0f} s with {self._live} live slots"
+        return f"no step for {self.silent_s:.0f} s with {self._live} live slots"

@@ -10,11 +10,12 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from model.checkpoint import CheckpointError, CheckpointInfo
 from model.registry import Registry
-from service.engine.load import Loader
 from service.engine.loop import Engine
+from service.engine.runner import Runner
 from service.engine.table import Table
 from service.metrics import WorkerMetrics
 
@@ -35,6 +36,22 @@ class LoadStatus:
     """Unix time."""
 
 
+class TableLoader(Protocol):
+    """Makes tables of checkpoints, for one device."""
+
+    def load(self, info: CheckpointInfo) -> Table:
+        """A warm table; raises CheckpointError where the checkpoint cannot be served."""
+        ...
+
+    def release(self, runner: Runner) -> None:
+        """Take back a runner that nothing runs on any more."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Device, precision and backend, for `/workers`."""
+        ...
+
+
 class Reloader:
     """Keeps what the engine serves in step with the registry.
 
@@ -49,7 +66,7 @@ class Reloader:
     def __init__(
         self,
         registry: Registry,
-        loader: Loader,
+        loader: TableLoader,
         engine: Engine,
         metrics: WorkerMetrics,
         serving: dict[str, CheckpointInfo],

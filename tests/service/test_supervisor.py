@@ -114,9 +114,13 @@ async def test_a_child_that_cannot_be_kept_alive_ends_everything(log: Path, role
     assert not psutil.pid_exists(pids(log, "api")[0])
 
 
-async def test_a_child_that_refuses_its_settings_is_not_tried_again(log: Path, role: Callable[..., Role]) -> None:
+@pytest.mark.parametrize("thinks_s", [0, 0.2], ids=["at once", "slowly"])
+async def test_a_child_that_refuses_its_settings_is_not_tried_again(
+    log: Path, role: Callable[..., Role], thinks_s: float
+) -> None:
+    script = f"echo worker $$ >> {{log}}; sleep {thinks_s}; exit 2"
     with pytest.raises(ChildFailedError, match="the worker refused to start") as caught:
-        await supervise([[role("worker", "echo worker $$ >> {log}; exit 2")]], QUICK)
+        await supervise([[role("worker", script)]], Patience(0.01, 0.02, healthy_s=0.1, short_lives=3))
     assert caught.value.exit_code == 2
     assert len(pids(log, "worker")) == 1
 

@@ -1,13 +1,14 @@
 -- What a holder will not finish goes to the front of its lane; what crashed its holders too often is buried.
 -- ARGV: dead worker ('' = all whose lease ran out), lease_ms, caller, max_crashes, max_losses, poison_problem
 -- The caller's own lapsed claims are no crashes: it lives.
--- Returns {handed over, buried}.
+-- Returns for each task {task, handed over, buried, untold}. What is buried for a caller without a name, who has no
+-- metrics, is told once to the next one that has: that is `untold`.
 
 local dead, lease_ms, caller, max_crashes, max_losses, poison_problem = unpack(ARGV)
 max_crashes, max_losses = tonumber(max_crashes), tonumber(max_losses)
 local PAGE = 500
 local CONSUMER_TTL_MS = 3600000
-local handed_over, buried = 0, 0
+local handed_over, buried
 
 -- The holders that it may have killed: a job that was only fetched ahead is let off nearly always. Nearly, because a
 -- worker may die before it could say that it had seated the job.
@@ -64,17 +65,26 @@ local function forget_consumers(queue)
   end
 end
 
+local counts = {}
 for _, task in ipairs(redis.call('SMEMBERS', tasks_key)) do
-  local before = handed_over
+  handed_over, buried = 0, 0
   for _, lane in ipairs(LANES) do
     local queue = queue_key(task, lane)
     hand_over_all(task, lane, queue)
     forget_consumers(queue)
   end
-  if handed_over > before then nudge(task) end
+  if handed_over > 0 then nudge(task) end
+  local untold = 0
+  if caller == '' then
+    if buried > 0 then redis.call('HINCRBY', task_key(task), 'untold', buried) end
+  else
+    untold = number(redis.call('HGET', task_key(task), 'untold'))
+    if untold > 0 then redis.call('HDEL', task_key(task), 'untold') end
+  end
+  counts[#counts + 1] = {task, handed_over, buried, untold}
 end
 if dead ~= '' then
   redis.call('ZREM', workers_key, dead)
   redis.call('HDEL', descriptions_key, dead)
 end
-return {handed_over, buried}
+return counts

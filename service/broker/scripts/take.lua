@@ -1,15 +1,21 @@
 -- Deliver waiting jobs to a worker: what was handed back first, then the lanes, until its room is filled or they are empty.
 -- ARGV: worker, high_per_normal, deadline_problem, unreadable_problem, then task, room, ahead for each task
--- Returns {claims, marks, {how many were past their deadline, how many of a newer version}}.
+-- Returns {claims, marks, counts}.
 --   a claim: {id, task, lane, request, fence, deliveries, deadline_in_ms, waited_ms, trace_context}
 --   a mark:  {key, id}: whatever is put into this stream from now on has a higher id. Only of tasks that were emptied.
+--   a count: {task, event, how many}: what ended here without a claim, by `deadline`, `cancelled` or as `unreadable`.
 
 local worker, high_per_normal, deadline_problem, unreadable_problem = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 -- Entries that are skipped cost time, too: after this many the next tick goes on.
 local MOST_SKIPPED = 500
 
 local claims, marks, skipped = {}, {}, 0
-local late, unreadable = 0, 0
+local counts = {}
+
+local function count(task, event)
+  counts[task] = counts[task] or {}
+  counts[task][event] = (counts[task][event] or 0) + 1
+end
 
 -- Make a claim of an entry that is pending for this worker; false where it is skipped.
 local function deliver(task, lane, entry, seated)
@@ -17,17 +23,19 @@ local function deliver(task, lane, entry, seated)
   local job = load_job(entry[2] and entry[2][2] or '')
   if not job or FINAL[job.state] then
     drop_entry(queue, entry[1])
+    if job and job.state == 'cancelled' then count(task, 'cancelled') end
+    if job and job.state == 'failed' then count(task, 'deadline') end
     return false
   end
   job.task, job.lane, job.entry = task, lane, entry[1]
   if overdue(job) then
     settle(job, 'failed', deadline_problem)
-    late = late + 1
+    count(task, 'deadline')
     return false
   end
   if number(job.format_version) > FORMAT_VERSION then
     bury(job, 'format_version ' .. job.format_version .. ' is newer than its worker', unreadable_problem)
-    unreadable = unreadable + 1
+    count(task, 'unreadable')
     return false
   end
   local fence = number(job.fence) + 1
@@ -108,4 +116,9 @@ for i = 5, #ARGV, 3 do
   local room = tonumber(ARGV[i + 1])
   if room > 0 then take(ARGV[i], room, tonumber(ARGV[i + 2])) end
 end
-return {claims, marks, {late, unreadable}}
+
+local flat = {}
+for task, events in pairs(counts) do
+  for event, times in pairs(events) do flat[#flat + 1] = {task, event, times} end
+end
+return {claims, marks, flat}

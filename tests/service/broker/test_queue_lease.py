@@ -1,6 +1,7 @@
 """Holding a job, losing it, and giving it up."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from broker_lab import NEVER_S, TASK, Desk, answer, ids, new_job, until
@@ -54,7 +55,7 @@ def test_reclaiming_without_room_leaves_the_jobs_to_others(desk: Desk, hire: Hir
     desk.fill("a")
     silent.take({TASK: 1})
     desk.fill("b")
-    until(lambda: full.reclaim({}) or full.tally["handed_over"])
+    until(lambda: full.reclaim({}) or full.tally[TASK, "handed_over"])
     assert ids(idle.take({TASK: 2})) == ["a", "b"], "what was handed over comes first"
 
 
@@ -170,6 +171,16 @@ class TestCrashes:
         assert desk.state("poison") is JobState.DEAD
         assert [reply["state"] for reply in desk.replies()] == ["dead"]
         assert desk.is_empty()
+
+    def test_what_the_supervisor_buried_is_told_to_one_worker(self, desk: Desk, hire: Hire, admin: QueueAdmin) -> None:
+        desk.fill("poison")
+        for _ in range(3):
+            self.crash(hire, admin)
+        survivors = [hire(), hire()]
+        until(lambda: [survivor.reclaim({}) for survivor in survivors] and any(s.tally for s in survivors))
+        for survivor in survivors:
+            survivor.reclaim({})
+        assert sum((survivor.tally for survivor in survivors), Counter()) == {(TASK, "poison"): 1}
 
     def test_a_job_that_was_only_fetched_ahead_is_not_to_blame(self, desk: Desk, hire: Hire, admin: QueueAdmin) -> None:
         desk.fill("a")

@@ -67,7 +67,7 @@ def test_what_is_over_is_skipped(desk: Desk, worker: RedisWorkerBroker) -> None:
     assert desk.entries() == ["a", "b"]
     assert desk.state("late") is JobState.FAILED
     assert {reply["id"]: reply["state"] for reply in desk.replies()} == {"cancelled": "cancelled", "late": "failed"}
-    assert worker.tally["deadline"] == 1
+    assert worker.tally == {(TASK, "deadline"): 1, (TASK, "cancelled"): 1}
 
 
 def test_many_cancelled_jobs_do_not_hide_the_living_one(redis_url: str) -> None:
@@ -88,6 +88,7 @@ def test_a_job_of_a_newer_version_goes_to_the_dead_letters(desk: Desk, worker: R
     assert ids(worker.take({TASK: 2})) == ["a"]
     assert desk.state("future") is JobState.DEAD
     assert desk.redis.xlen(desk.keys.dead(TASK)) == 1
+    assert worker.tally == {(TASK, "unreadable"): 1}
 
 
 @pytest.mark.parametrize("when", ["it waits", "it runs"])

@@ -20,13 +20,16 @@ PUZZLE = SUDOKU.examples()[0][0]
 TOKENS = SUDOKU.parse(PUZZLE)
 
 
-def work(name, segments=1, *, low=1, high=16, deadline=float("inf"), arrived=0.0, trace=False, task="sudoku"):
+def work(
+    name, segments=1, *, low=1, high=16, deadline=float("inf"), arrived=0.0, trace=False, task="sudoku", delivery=0
+):
     """Work that the scripted runner halts after `segments`."""
     tokens = TOKENS.copy()
     tokens[0] = segments  # the script's message to the runner
     return Work(
         id=name, request=SolveRequest(task=task, puzzle=PUZZLE, trace=trace), info=checkpoint(task), tokens=tokens,
         predicted=np.ones(81, bool), min_segments=low, max_segments=high, deadline=deadline, arrived=arrived,
+        delivery=delivery,
     )  # fmt: skip
 
 
@@ -78,6 +81,7 @@ class ListSource:
     outcomes: list = field(default_factory=list)
     gone: set = field(default_factory=set)
     moved: list = field(default_factory=list)
+    leases: set = field(default_factory=set)
 
     def poll(self, room):
         left = {task: r.wanted for task, r in room.items()}
@@ -87,14 +91,20 @@ class ListSource:
                 left[w.task] -= 1
                 self.waiting.remove(w)
                 works.append(w)
+        self.leases |= {w.key for w in works}
         return works
 
     def revoked(self):
         gone, self.gone = self.gone, set()
+        self.leases -= gone
         return gone
 
     def publish(self, outcomes):
         self.outcomes += outcomes
+        self.leases -= {o.work.key for o in outcomes}
+
+    def leased(self):
+        return self.leases
 
     def advanced(self, works):
         self.moved.append([w.id for w in works])
@@ -107,16 +117,10 @@ class Notes:
     """An observer that writes everything down."""
 
     def __init__(self):
-        self.segments, self.ended, self.rounds, self.gone, self.dropped = [], [], [], [], 0
+        self.segments, self.rounds, self.gone, self.violations = [], [], [], []
 
     def segment(self, segment):
         self.segments.append(segment)
-
-    def outcome(self, outcome):
-        self.ended.append(outcome)
-
-    def revoked(self, task, count):
-        self.dropped += count
 
     def retired(self, table):
         self.gone.append(table)
@@ -124,16 +128,19 @@ class Notes:
     def alive(self, live):
         self.rounds.append(live)
 
+    def violation(self, what):
+        self.violations.append(what)
+
 
 class Bench:
     """An engine with everything around it in reach."""
 
-    def __init__(self, *sizes, names=("sudoku", "other"), device_s=(1.0, 1.0)):
+    def __init__(self, *sizes, names=("sudoku", "other"), device_s=(1.0, 1.0), strict=True):
         self.now = 0.0
         self.source, self.notes = ListSource(), Notes()
         self.runners = [ScriptedRunner(size, cost) for size, cost in zip(sizes, device_s, strict=False)]
         self.tables = [Table(checkpoint(name), r) for name, r in zip(names, self.runners, strict=False)]
-        self.engine = Engine(self.source, self.notes, lambda: self.now, strict=True)
+        self.engine = Engine(self.source, self.notes, lambda: self.now, strict=strict)
         for table in self.tables:
             self.engine.install(table)
 

@@ -2,8 +2,10 @@
 
 import math
 
+import pytest
 from engine_lab import Bench, work
 
+from service.engine.slots import InvariantError
 from service.schemas import HaltedBy
 
 
@@ -82,12 +84,25 @@ def test_a_revoked_puzzle_frees_its_slot_within_one_segment():
     b = Bench(1)
     b.give(work("unwanted", segments=16), work("next"))
     b.tick(2)
-    b.source.gone = {"unwanted"}
+    b.source.gone = {("unwanted", 0)}
     b.tick(1)
     assert b.source.moved[-1] == ["next"]
     b.tick(2)
     assert set(b.ended()) == {"next"}
-    assert b.notes.dropped == 1
+
+
+def test_a_second_delivery_of_a_puzzle_is_not_mistaken_for_the_first():
+    """Its lease was lost and won again while it sat in a slot."""
+    b = Bench(2)
+    b.give(work("a", segments=16))
+    b.tick(2)
+    b.give(work("a", segments=2, delivery=1))
+    b.tick(1)
+    assert b.tables[0].slots.held == 2
+    b.source.gone = {("a", 0)}
+    b.tick(2)
+    assert b.ended()["a"].segments == 2
+    assert b.tables[0].slots.held == 0
 
 
 def test_a_readback_for_a_revoked_seat_is_dropped():
@@ -96,11 +111,11 @@ def test_a_readback_for_a_revoked_seat_is_dropped():
     b.give(work("old", segments=1))
     b.tick(1)
     table = b.tables[0]
-    table.revoke({"old"}, b.now)
+    table.revoke({("old", 0)}, b.now)
     table.slots.seat(work("new", segments=5), b.now)
     ended, _ = table.settle(table.collect(), b.now)
     assert ended == []
-    assert table.slots.find("new").segments == 0
+    assert table.slots.find(("new", 0)).segments == 0
 
 
 def test_not_a_number_ends_that_puzzle_and_nobody_elses():
@@ -144,8 +159,8 @@ def test_drain_finishes_what_sits_and_hands_back_the_rest():
     b.give(*(work(str(n), segments=3) for n in range(6)))
     b.tick(2)
     b.tables[0].staged.append(work("staged"))
-    back = b.engine.drain(until=100.0)
-    assert {w.id for w in back} == {"staged"}
+    assert [w.id for w in b.engine.unstage()] == ["staged"]
+    assert b.engine.drain(until=100.0) == []
     assert set(b.ended()) == {"0", "1"}
 
 
@@ -156,6 +171,37 @@ def test_drain_gives_up_at_its_time():
     back = b.engine.drain(until=b.now)
     assert [w.id for w in back] == ["endless"]
     assert b.tables[0].slots.held == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda b: b.tables[0].slots._free.append(0), "1 held and 2 free of 2 slots"),
+        (lambda b: b.source.leases.clear(), "1 of 1 held puzzles without a lease"),
+        (lambda b: b.source.leases.add(("forgotten", 0)), "0 of 1 held puzzles without a lease, 2 leases"),
+    ],
+    ids=["a slot is free and held", "a slot without a lease", "a lease without a slot"],
+)
+def test_an_engine_that_contradicts_itself_says_so(wrong, says):
+    for strict in (True, False):
+        b = Bench(2, strict=strict)
+        b.give(work("a", segments=16))
+        b.tick()
+        wrong(b)
+        if strict:
+            with pytest.raises(InvariantError, match=says):
+                b.tick()
+        else:
+            b.tick()
+            assert says in b.notes.violations[0]
+
+
+def test_the_sign_of_life_tells_how_many_are_live():
+    b = Bench(4)
+    b.tick()
+    b.give(work("a", segments=2), work("b", segments=1))
+    b.tick(3)
+    assert b.notes.rounds == [0, 2, 1, 0]
 
 
 def test_segments_of_idle_slots_are_counted_as_waste():
