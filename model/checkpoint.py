@@ -28,9 +28,8 @@ CONFIG_FILE = "config.json"
 CANARY_FILE = "canary.jsonl"
 IDENTIFIERS_FILE = "identifiers.json"
 
-_MAX_CONFIG_BYTES = 1 << 20
-_MAX_CANARY_BYTES = 16 << 20
-_MAX_IDENTIFIERS_BYTES = 256 << 20
+LIMITS = {CONFIG_FILE: 1 << 20, CANARY_FILE: 16 << 20, IDENTIFIERS_FILE: 256 << 20}
+"""The most bytes that are read of each file beside the weights."""
 
 
 class CheckpointError(ValueError):
@@ -101,7 +100,7 @@ class CheckpointInfo:
         path = self.path / IDENTIFIERS_FILE
         if not path.is_file():
             return None
-        rows, count = _read_json(path, _MAX_IDENTIFIERS_BYTES), self.architecture.num_puzzles
+        rows, count = _read_json(path), self.architecture.num_puzzles
         for identifier, row in rows.items():
             if type(row) is not int or not 0 <= row < count:
                 raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; there are {count}")
@@ -109,7 +108,7 @@ class CheckpointInfo:
 
     def canaries(self) -> list[Canary]:
         """The canary puzzles; raises CheckpointError if there are none or one cannot be read."""
-        lines = _read_text(self.path / CANARY_FILE, _MAX_CANARY_BYTES).splitlines()
+        lines = _read_text(self.path / CANARY_FILE).splitlines()
         try:
             canaries = [Canary(**json.loads(line)) for line in lines if line.strip()]
             for canary in canaries:
@@ -139,7 +138,7 @@ def read_checkpoint(path: Path, task: str | None = None, version: str | None = N
     """Read and validate a checkpoint's config; raises CheckpointError. Weights are left for `verify`."""
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such checkpoint directory")
-    config = _read_json(path / CONFIG_FILE, _MAX_CONFIG_BYTES)
+    config = _read_json(path / CONFIG_FILE)
     info = CheckpointInfo(task or path.parent.name, version or path.name, path, config)
     try:
         if config["format_version"] != FORMAT_VERSION:
@@ -228,7 +227,8 @@ def _sync(directory: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _read_text(path: Path, limit: int) -> str:
+def _read_text(path: Path) -> str:
+    limit = LIMITS[path.name]
     try:
         if path.exists() and not path.is_file():
             raise CheckpointError(f"{path}: not a file")
@@ -241,8 +241,8 @@ def _read_text(path: Path, limit: int) -> str:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
-def _read_json(path: Path, limit: int) -> dict[str, Any]:
-    text = _read_text(path, limit)
+def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
