@@ -57,9 +57,10 @@ class Settings(BaseSettings):
     )
 
     # Checkpoints and tasks
-    checkpoints: Path = Field(
+    checkpoints: str | Path = Field(
         Path("checkpoints"),
-        description="The registry that training publishes to; the checkpoints that ship with the code come on top.",
+        description="The registry that training publishes to: a directory, or a URL (s3://bucket/checkpoints) whose "
+        "checkpoints are copied to the state directory. Those that ship with the code lie under it.",
     )
     default_task: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         None, description="The task of a request that names none. Set it where you serve one task."

@@ -9,7 +9,6 @@ from types import FrameType
 
 import uvicorn
 
-from model.registry import SHIPPED, Registry
 from service.api.app import create_app
 from service.api.context import Context
 from service.api.metrics import render_own
@@ -17,6 +16,7 @@ from service.broker.config import broker_config
 from service.broker.front import RedisFrontBroker
 from service.ids import new_id
 from service.probes import Probes
+from service.registry import registry_of
 from service.settings import Settings, SettingsError, variable
 
 _BACKLOG = 2048
@@ -39,7 +39,7 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: There is no Redis to use, a port is taken, or an address is not this machine's.
     """
-    app = create_app(settings, _broker(settings), Registry([settings.checkpoints, SHIPPED]))
+    app = create_app(settings, _broker(settings), registry_of(settings))
     listener = _listen(settings)
     context: Context = app.state.context
     if not context.catalogue.names():

@@ -7,12 +7,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from model.checkpoint import CheckpointError
-from model.registry import SHIPPED, Registry
 from model.tasks import Task, task_from
 from service.cli.flags import CommandError, worker_extra
 from service.client import BusyError, Client, ServiceError
+from service.registry import registry_of
 from service.schemas import Answer, SolveRequest, TaskInfo
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 Reply = Answer | str
 """An answer, or what went wrong with this one puzzle."""
@@ -36,7 +36,10 @@ class Backend:
 
 def local(settings: Settings, task: str | None) -> Backend:
     """The engine in this process; raises CommandError where no checkpoint serves the task."""
-    registry = Registry([settings.checkpoints, SHIPPED])
+    try:
+        registry = registry_of(settings)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
     known = registry.tasks()
     name = task or settings.default_task or (known[0] if len(known) == 1 else None)
     if name is None:

@@ -40,7 +40,7 @@ def worker_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors"):
+        if error.name not in ("torch", "safetensors", "yaml"):
             raise
         raise CommandError(f"{error.name} is not installed: pip install 'hrm-serve[worker]'") from None
 

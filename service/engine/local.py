@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from model.checkpoint import CheckpointInfo
-from model.registry import SHIPPED, Registry
 from model.tasks import PuzzleError
 from service.engine.codec import bad_puzzle, decode, encode
 from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
 from service.engine.work import Key, Outcome, Room, Work
+from service.registry import registry_of
 from service.schemas import Answer, Problem, SolveRequest
 from service.settings import Settings
 
@@ -37,7 +37,7 @@ def solve_stream(
     if settings.compile == "auto":
         # Compiling takes longer than most files of puzzles; `--compile on` is for the others.
         settings = settings.model_copy(update={"compile": "off"})
-    registry = Registry([settings.checkpoints, SHIPPED])
+    registry = registry_of(settings)
     info = registry.current(task)
     if info is None:
         raise UnknownTaskError(f"no checkpoint for task {task!r}; there are: {', '.join(registry.tasks()) or 'none'}")

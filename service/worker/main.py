@@ -9,13 +9,13 @@ from dataclasses import asdict
 from threading import Event
 
 from model.checkpoint import CheckpointInfo
-from model.registry import SHIPPED, Registry
 from service.broker.config import broker_config
 from service.broker.worker import RedisWorkerBroker
 from service.engine.loop import Engine
 from service.ids import new_id
 from service.metrics import WorkerMetrics
 from service.probes import Probes
+from service.registry import registry_of
 from service.settings import Settings
 from service.worker.observer import WorkerObserver
 from service.worker.reload import Reloader, TableLoader
@@ -59,7 +59,7 @@ class Worker:
             on_reload=look_now.set,
         )
         self._engine = Engine(self._source, self.observer, time.monotonic, strict=strict)
-        registry = Registry([settings.checkpoints, SHIPPED])
+        registry = registry_of(settings)
         self._reloader = Reloader(registry, loader, self._engine, self.metrics, serving, look_now)
 
     def run(self) -> None:
