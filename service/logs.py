@@ -1,6 +1,7 @@
 """Logs: one line an event, for people (`console`) or for machines (`json`).
 
-What an event is about goes into `extra` (`job_id`, `task`, `status`, ...); the request at hand is added by itself.
+What an event is about goes into `extra` (`job_id`, `task`, `status`, ...); the request at hand and its trace are added
+by themselves.
 A puzzle's contents are logged at debug only.
 """
 
@@ -12,6 +13,8 @@ import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+
+from service.tracing import TRACEPARENT, trace_id
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """The X-Request-Id of the request that this task answers."""
@@ -66,6 +69,6 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    at_hand = {"request_id": REQUEST_ID.get(), "trace_id": trace_id(TRACEPARENT.get())}
     fields = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS}
-    request_id = REQUEST_ID.get()
-    return {"request_id": request_id, **fields} if request_id else fields
+    return {name: value for name, value in at_hand.items() if value} | fields

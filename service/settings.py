@@ -156,11 +156,16 @@ class Settings(BaseSettings):
         description="Port of the worker's probes and metrics. Set it where something asks them; 0 takes a free one.",
     )
 
-    # Logs
+    # Logs and traces
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug also logs puzzles: not where they are private."
     )
     log_format: Literal["console", "json"] = Field("console", description="json where machines read the logs.")
+    trace_sample: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="Share of requests that are traced, to where OTEL_EXPORTER_OTLP_ENDPOINT says. Set it on API and "
+        "workers alike; 0.01 is plenty for a busy service.",
+    )
 
     @field_validator("redis_url")
     @classmethod
