@@ -84,6 +84,12 @@ class CheckpointInfo:
         """The share of its canaries that it must answer exactly."""
         return float(self.config["canary"]["accuracy"])
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """What training, or an import, wrote about it; nobody checks it."""
+        card = self.config.get("training")
+        return card if isinstance(card, dict) else {}
+
     @cached_property
     def architecture(self) -> HRMConfig:
         """The validated network configuration."""

@@ -128,13 +128,14 @@ def export_upstream(info: CheckpointInfo, directory: Path) -> Path:
         CheckpointError: it is damaged, upstream's code could not run it, or the directory holds something.
     """
     info.verify()
-    card = info.config["training"]
-    origin = card.get("upstream") or {"arch": arch_of(info.architecture)}
+    step, origin = info.card.get("step"), info.card.get("upstream")
+    if not isinstance(origin, dict):
+        origin = {"arch": arch_of(info.architecture)}
     return write_upstream(
         directory,
         load_model(info, torch.device("cpu"), torch.float32),
         origin["arch"],
-        step=card.get("step"),
+        step=step if isinstance(step, int) else None,
         dtypes=origin.get("dtypes"),
         identifiers=info.identifiers,
     )

@@ -18,8 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.checkpoint import CONFIG_FILE, LIMITS, WEIGHTS_FILE, CheckpointError, CheckpointInfo, read_checkpoint
-from model.registry import CURRENT_FILE, HISTORY_FILE, Registry, UnknownVersionError, sort_versions, valid_name
-from model.remote import RemoteDirectory, RemoteError
+from model.registry import (
+    CURRENT_FILE,
+    HISTORY_FILE,
+    Registry,
+    RegistryAwayError,
+    UnknownVersionError,
+    sort_versions,
+    valid_name,
+)
+from model.remote import RemoteDirectory
 
 _ASK_S = 1.0
 _NOTE_BYTES = 1 << 16
@@ -76,6 +84,13 @@ class MirroredRegistry(Registry):
         self._fetch(task, version)
         return super().get(task, version)
 
+    def glance(self, task: str, version: str) -> CheckpointInfo | None:
+        """One version, or None where it is not copied yet."""
+        try:
+            return super().get(task, version)
+        except UnknownVersionError:
+            return None
+
     def share(self, task: str, version: str) -> None:
         """Copy a version that was written here to the store; its config comes last, so that no half is taken for it."""
         directory, target = self.place(task, version), f"{task}/{version}"
@@ -120,7 +135,7 @@ class MirroredRegistry(Registry):
                     self._follow_task(task)
                 for task in set(super().tasks()) - set(listed) if listed else ():
                     (self.writable / task / CURRENT_FILE).unlink(missing_ok=True)
-            except RemoteError as error:
+            except RegistryAwayError as error:
                 complaint = str(error)
             if complaint and complaint != self._complaint:
                 log.warning("the registry cannot be reached; what was copied is served: %s", complaint)
@@ -140,7 +155,7 @@ class MirroredRegistry(Registry):
         try:
             if valid_name(version) and version not in super().versions(task):
                 self._fetch(task, version)
-        except RemoteError:
+        except RegistryAwayError:
             raise
         except CheckpointError as error:  # `get` will say so; the same bytes are not copied again
             self._refused[task, version] = error

@@ -34,6 +34,10 @@ class NoEarlierVersionError(CheckpointError):
     """There is nothing to roll back to."""
 
 
+class RegistryAwayError(CheckpointError):
+    """The registry cannot be reached or written; the call may be repeated."""
+
+
 def valid_name(name: str) -> bool:
     """Whether `name` may be a task or a version: it cannot leave the registry."""
     return _NAME.fullmatch(name) is not None
@@ -125,6 +129,10 @@ class Registry:
                     _require_inside(root, file)
                 return read_checkpoint(path)
         raise UnknownVersionError(f"no version {version!r} of task {task!r} in the registry")
+
+    def glance(self, task: str, version: str) -> CheckpointInfo | None:
+        """One version, as `get` reads it; None where it would have to be copied to this machine first."""
+        return self.get(task, version)
 
     def place(self, task: str, version: str) -> Path:
         """Where a new version is to be written; raises CheckpointError for a name that cannot be one."""
@@ -230,7 +238,7 @@ class Registry:
             partial.write_text(text)
             os.replace(partial, directory / name)  # noqa: PTH105 (the atomic call is meant)
         except OSError as error:
-            raise CheckpointError(f"{directory}: cannot be written: {error.strerror}") from None
+            raise RegistryAwayError(f"{directory}: cannot be written: {error.strerror}") from None
 
     def _own(self, task: str) -> list[str]:
         """The versions that lie in the writable root and not elsewhere behind a link, oldest first."""

@@ -7,14 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
-
-
-class RemoteError(CheckpointError):
-    """The store cannot be reached, or refuses; the call may be repeated."""
+from model.registry import RegistryAwayError
 
 
 class RemoteDirectory:
-    """Paths are relative to the URL. Every method may raise RemoteError."""
+    """Paths are relative to the URL. Every method may raise RegistryAwayError."""
 
     def __init__(self, url: str) -> None:
         """Raises CheckpointError where fsspec, or its driver for this kind of URL, is not installed."""
@@ -85,7 +82,7 @@ class RemoteDirectory:
         try:
             yield
         except Exception as error:  # every driver has exceptions of its own
-            raise RemoteError(f"{self._url}/{path}: {_line(error)}") from None
+            raise RegistryAwayError(f"{self._url}/{path}: {_line(error)}") from None
 
 
 def _line(error: Exception) -> str:

@@ -21,21 +21,21 @@ import torch
 import yaml
 from torch import Tensor
 
-from model.checkpoint import CheckpointError
+from model.checkpoint import IDENTIFIERS_FILE, LIMITS, CheckpointError
 from model.config import HRMConfig
 from model.hrm import HRM
 from model.upstream_config import CONFIG_FILE, config_of, read_arch
 from model.weights import filled, require_shapes
 
 DATASET_FILE = "dataset.json"
-IDENTIFIERS_FILE = "identifiers.json"
 BLANK = "<blank>"
 """Upstream's name of a row that no puzzle has."""
 
-_MAX_JSON_BYTES = 256 << 20
+_MAX_JSON_BYTES = LIMITS[IDENTIFIERS_FILE]
 _PREFIX = "_orig_mod.model.inner."
 """What torch.compile and upstream's two wrappers put before every name."""
 _WRAPPERS = ("_orig_mod.", "module.", "model.", "inner.")
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 _NOT_WEIGHTS = ("rotary_emb.", "puzzle_emb.local_")
 """Buffers that some versions save and none needs."""
 
@@ -131,7 +131,7 @@ def write_upstream(
     Raises:
         CheckpointError: the directory holds something or cannot be written.
     """
-    narrow = {name: getattr(torch, dtype) for name, dtype in (dtypes or {}).items()}
+    narrow = {name: _DTYPES[dtype] for name, dtype in (dtypes or {}).items()}
     state = {
         _PREFIX + name: value.detach().to(narrow.get(name, torch.float32))
         for name, value in network.state_dict().items()

@@ -155,12 +155,25 @@ class LoadedTask(BaseModel):
     slots: int
 
 
+class LastLoad(BaseModel):
+    """How a worker fared when it last followed a task's CURRENT."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    version: str
+    outcome: str = Field(description="`loaded`, or `refused`: what was served before is served still.")
+    reason: str | None = Field(None, description="Why it was refused.")
+    seconds: float = Field(description="How long it took.")
+    at: float = Field(description="When it ended, in Unix time.")
+
+
 class WorkerDescription(BaseModel):
     """How a worker describes itself: what it announces to the queue and `GET /workers` shows."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     tasks: dict[str, LoadedTask] = {}
+    loads: dict[str, LastLoad] = {}
     draining: bool = False
     device: str | None = None
     precision: str | None = None

@@ -17,6 +17,8 @@ from service.api.access import Keyring
 from service.api.batch import routes as batch
 from service.api.batch.schemas import BatchLine, BatchRequest
 from service.api.catalogue import Catalogue
+from service.api.checkpoints import routes as checkpoints
+from service.api.checkpoints.schemas import Load, TaskStatus
 from service.api.context import Context
 from service.api.desk import Desk
 from service.api.errors import handle_errors
@@ -25,6 +27,7 @@ from service.api.jobs import routes as jobs
 from service.api.jobs.schemas import Job
 from service.api.middleware import RequestsMiddleware
 from service.broker.records import BrokerError, FrontBroker
+from service.checkpoints import TaskVersions
 from service.metrics import ApiMetrics
 from service.schemas import Answer, Problem, SolveRequest
 from service.settings import Settings
@@ -51,6 +54,7 @@ def create_app(settings: Settings, broker: FrontBroker, registry: Registry) -> F
         keyring=Keyring(settings),
         intake=Intake(settings, catalogue),
         desk=Desk(broker, api_metrics),
+        registry=registry,
     )
 
     @asynccontextmanager
@@ -79,10 +83,10 @@ def create_app(settings: Settings, broker: FrontBroker, registry: Registry) -> F
     )
     app.state.context = context
     handle_errors(app)
-    for feature in (solve, batch, jobs, tasks, workers, health, metrics):
+    for feature in (solve, batch, jobs, tasks, workers, checkpoints, health, metrics):
         feature.mount(app, context)
     app.add_middleware(RequestsMiddleware, metrics=api_metrics)  # last, and so around everything else
-    openapi.document(app, [SolveRequest, Answer, BatchRequest, BatchLine, Job, Problem])
+    openapi.document(app, [SolveRequest, Answer, BatchRequest, BatchLine, Job, Load, TaskVersions, TaskStatus, Problem])
     api_metrics.know_routes(
         (route.path, method) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
     )

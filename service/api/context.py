@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.registry import Registry
 from service.api.access import Keyring
 from service.api.catalogue import Catalogue
 from service.api.desk import Desk
@@ -22,6 +23,7 @@ class Context:
     keyring: Keyring
     intake: Intake
     desk: Desk
+    registry: Registry
     started: bool = False
     """Whether Redis has answered once since the start."""
 

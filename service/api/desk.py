@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from service.api.errors import ApiError
 from service.broker.records import (
     Admission,
     BrokerError,
+    ControlMessage,
     Depth,
     Ending,
     FrontBroker,
@@ -130,6 +131,11 @@ class Desk:
         """Who is alive."""
         with self._asking("workers"):
             return await self._broker.workers()
+
+    async def announce_reload(self, task: str) -> None:
+        """Tell the workers that a task's CURRENT moved; one that misses it finds out by itself."""
+        with suppress(BrokerError):
+            await self._broker.tell_workers(ControlMessage("reload", {"task": task}))
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing more, and return when nobody waits here any more.

@@ -7,13 +7,18 @@ import pytest
 from model.registry import Registry
 from service.api.app import create_app
 from service.api.batch.schemas import BatchLine, BatchRequest
+from service.api.checkpoints.schemas import Load, TaskStatus
 from service.api.jobs.schemas import Job
 from service.broker.config import BrokerConfig
 from service.broker.front import RedisFrontBroker
+from service.checkpoints import TaskVersions
 from service.schemas import Answer, Problem, SolveRequest
 from service.settings import Settings
 
-MODELS = {model.__name__: model for model in (SolveRequest, Answer, BatchRequest, BatchLine, Job, Problem)}
+MODELS = {
+    model.__name__: model
+    for model in (SolveRequest, Answer, BatchRequest, BatchLine, Job, Load, TaskVersions, TaskStatus, Problem)
+}
 
 
 @pytest.fixture
@@ -41,6 +46,10 @@ async def test_every_route_is_documented(document: dict[str, Any]) -> None:
         ("delete", "/jobs/{job_id}"),
         ("get", "/tasks"),
         ("get", "/workers"),
+        ("get", "/checkpoints"),
+        ("get", "/checkpoints/{task}"),
+        ("post", "/checkpoints/{task}/load"),
+        ("post", "/checkpoints/{task}/rollback"),
         ("get", "/livez"),
         ("get", "/readyz"),
         ("get", "/metrics"),

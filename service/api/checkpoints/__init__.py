@@ -1,0 +1,1 @@
+"""`/checkpoints`: which versions there are, which one is served, and how to change that."""
