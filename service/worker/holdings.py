@@ -8,6 +8,7 @@ engine tells the two apart by the claim's fence.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ class Held:
     """It has a slot, or had one."""
     advanced: bool = False
     """It ran a segment since the last renewal."""
+    launches: list[float] = field(default_factory=list)
+    """When its segments began, by the monotonic clock; noted where its request is traced."""
+    ended: float = 0.0
+    """When the engine was done with it."""
 
 
 @dataclass(slots=True)
@@ -116,13 +121,19 @@ class Holdings:
     def advance(self, works: Sequence[Work]) -> None:
         """These run a segment."""
         self._turned = True
+        now = time.monotonic()
         for work in works:
-            work.ticket.seated = work.ticket.advanced = True
+            held: Held = work.ticket
+            held.seated = held.advanced = True
+            if held.claim.trace_context:
+                held.launches.append(now)
 
     def leave(self, outcomes: Sequence[Outcome]) -> None:
         """The engine is done with these; what was lost or cancelled meanwhile has nothing to say."""
+        now = time.monotonic()
         with self._changed:
             for outcome in outcomes:
+                outcome.work.ticket.ended = now
                 if self._is_current(outcome.work.ticket):
                     del self._held[outcome.work.id]
                     self._outbox.ended.append(outcome)

@@ -16,7 +16,8 @@ from service.ids import new_id
 from service.metrics import WorkerMetrics
 from service.probes import Probes
 from service.registry import registry_of
-from service.settings import Settings
+from service.settings import Settings, SettingsError, variable
+from service.tracing import open_tracer
 from service.worker.observer import WorkerObserver
 from service.worker.reload import Reloader, TableLoader
 from service.worker.source import BrokerSource
@@ -57,6 +58,7 @@ class Worker:
             lease_s=settings.lease_s,
             metrics=self.metrics,
             on_reload=look_now.set,
+            tracer=open_tracer(settings, "worker"),
         )
         self._engine = Engine(self._source, self.observer, time.monotonic, strict=strict)
         registry = registry_of(settings)
@@ -133,14 +135,24 @@ def run_worker(settings: Settings, loader: TableLoader) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     watch(worker.stuck, every_s=settings.stall_timeout_s / 4)
-    if settings.probe_port is None:
-        worker.run()
-        return 0
-    probes = Probes(
-        settings.host, settings.probe_port, live=worker.live, ready=worker.ready, metrics=worker.metrics.render
-    )
+    probes = _probes(settings, worker)
     try:
         worker.run()
     finally:
-        probes.close()
+        if probes is not None:
+            probes.close()
     return 0
+
+
+def _probes(settings: Settings, worker: Worker) -> Probes | None:
+    if settings.probe_port is None:
+        return None
+    try:
+        probes = Probes(
+            settings.host, settings.probe_port, live=worker.live, ready=worker.ready, metrics=worker.metrics.render
+        )
+    except OSError as error:
+        reason = f"cannot listen on port {settings.probe_port} of {settings.host}: {error.strerror or error}"
+        raise SettingsError(f"{variable('probe_port')}: {reason}") from None
+    log.info("probes listen", extra={"port": probes.port})
+    return probes

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -24,6 +25,10 @@ from service.metrics import WorkerMetrics
 from service.problems import ProblemKind
 from service.schemas import Answer, HaltedBy, Problem, SolveRequest
 from service.worker.holdings import Holdings
+from service.worker.tracing import trace
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class BrokerSource:
         describe: what the worker announces of itself.
         lease_s: how long a claim holds without renewal; renewed three times as often.
         on_reload: called (from the control thread) when a task's CURRENT may have moved.
+        tracer: where the spans of traced requests go.
     """
 
     def __init__(
@@ -59,9 +65,11 @@ class BrokerSource:
         lease_s: float,
         metrics: WorkerMetrics,
         on_reload: Callable[[], None],
+        tracer: Tracer | None = None,
     ) -> None:
         self._broker, self._serving, self._describe = broker, serving, describe
         self._beat_s, self._metrics, self._on_reload = lease_s / 3, metrics, on_reload
+        self._tracer = tracer
         self._holdings = Holdings()
         self._told: Counter[tuple[str, str]] = Counter()
         self._give_up = float("inf")
@@ -187,15 +195,20 @@ class BrokerSource:
         next_beat = 0.0
         endings: list[Finished] = []
         returned: list[Claim] = []
+        answered: list[Outcome] = []
         while True:
             outbox = self._holdings.outbox(max(0.0, next_beat - time.monotonic()))
             endings += outbox.refused + self._written(outbox.ended)
+            answered += outbox.ended
             returned += outbox.returned
             if outbox.hurry:
                 next_beat = 0.0
             try:
                 self._finish(endings)
                 endings = []
+                if self._tracer:
+                    trace(self._tracer, answered, published=time.monotonic())
+                answered = []
                 self._broker.hand_back(returned)
                 returned = []
                 if outbox.last:
