@@ -17,6 +17,7 @@ from service.ids import new_id
 from service.problems import ProblemKind
 from service.schemas import SolveRequest
 from service.settings import Settings
+from service.tracing import TRACEPARENT
 
 _KEPT_S = 60.0
 """How long a result outlives its request: long enough to be read again where the reply got lost."""
@@ -107,6 +108,7 @@ class Intake:
             reply_to=terms.reply_to,
             keep_s=terms.keep_s,
             caller=terms.caller,
+            trace_context=TRACEPARENT.get(),
             idempotency_key=terms.idempotency_key + suffix if terms.idempotency_key else "",
             body_hash=terms.body_hash,
             quota=self._settings.quota if terms.caller else 0,

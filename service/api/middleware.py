@@ -18,7 +18,7 @@ JOB_ID = "hrm.job_id"
 
 _LABEL = re.compile(rb"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})
+QUIET = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked every few seconds: their requests are logged at debug only."""
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class RequestsMiddleware:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.http_requests.labels(route, method, str(status)).inc()
         self._metrics.http_request_duration.labels(route).observe(seconds)
-        level = logging.DEBUG if route in _QUIET else logging.INFO
+        level = logging.DEBUG if route in QUIET else logging.INFO
         if log.isEnabledFor(level):
             fields: dict[str, Any] = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
             if job_id := scope.get(JOB_ID):

@@ -18,6 +18,7 @@ from service.ids import new_id
 from service.probes import Probes
 from service.registry import registry_of
 from service.settings import Settings, SettingsError, variable
+from service.tracing import open_tracer
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
@@ -40,6 +41,10 @@ def serve(settings: Settings) -> None:
         SettingsError: There is no Redis to use, a port is taken, or an address is not this machine's.
     """
     app = create_app(settings, _broker(settings), registry_of(settings))
+    if tracer := open_tracer(settings, "api"):
+        from service.api.tracing import TracingMiddleware  # noqa: PLC0415 (only where something is traced)
+
+        app.add_middleware(TracingMiddleware, tracer=tracer)
     listener = _listen(settings)
     context: Context = app.state.context
     if not context.catalogue.names():

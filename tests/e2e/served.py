@@ -39,7 +39,7 @@ class Service:
     @property
     def url(self) -> str:
         """Where it listens; known once it says so."""
-        found = re.search(r"listening on (http://\S+)", self.log)
+        found = re.search(r"listening on (http://[\w.:\[\]]+)", self.log)
         return found[1] if found else ""
 
     def ready(self) -> bool:

@@ -1,0 +1,125 @@
+"""A request's trace, as a collector receives it: from the HTTP request through the queue and the slot to the reply."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from served import Service, until
+
+from tests.conftest import PUZZLE
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CALLER = "b7ad6b7169203331"
+
+
+class Collector:
+    """Takes OTLP over HTTP and keeps the spans, each with the name of the service that sent it."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Span]] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.spans += read(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def of(self, name: str) -> list[Span]:
+        return sorted((span for _, span in self.spans if span.name == name), key=lambda span: span.start_time_unix_nano)
+
+
+def read(request: ExportTraceServiceRequest) -> list[tuple[str, Span]]:
+    return [
+        (attribute.value.string_value, span)
+        for resource in request.resource_spans
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.name"
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def traced(
+    collector: Collector, start: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], Service]:
+    """Starts a service that traces a share of its requests to the collector."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+
+    def start_traced(share: float) -> Service:
+        service = start("--trace-sample", str(share), "--log-format", "json")
+        until(service.ready)
+        return service
+
+    return start_traced
+
+
+def ask(service: Service, **headers: str) -> dict:
+    body = {"task": "sudoku", "puzzle": PUZZLE, "mode": "fixed", "max_segments": 3}
+    return httpx.post(f"{service.url}/solve", json=body, headers=headers).json()
+
+
+def test_a_request_is_one_trace_with_the_right_parents(
+    collector: Collector, traced: Callable[[float], Service]
+) -> None:
+    service = traced(1.0)
+    answer = ask(service, traceparent=f"00-{TRACE}-{CALLER}-01")
+    until(lambda: collector.of("POST /solve") and collector.of("reply"))
+
+    assert {span.trace_id.hex() for _, span in collector.spans} == {TRACE}
+    assert {(service, span.name) for service, span in collector.spans} == {
+        ("hrm-api", "POST /solve"),
+        *[("hrm-worker", name) for name in ("queue", "slot", "segment", "reply")],
+    }
+    (request,), (queue,), (slot,), (reply,) = map(collector.of, ("POST /solve", "queue", "slot", "reply"))
+    segments = collector.of("segment")
+    assert request.parent_span_id.hex() == CALLER
+    assert {span.parent_span_id for span in (queue, slot, reply)} == {request.span_id}
+    assert [segment.parent_span_id for segment in segments] == [slot.span_id] * 3
+    assert {attribute.key: attribute.value for attribute in slot.attributes}["hrm.segments"].int_value == 3
+
+    moments = [request.start_time_unix_nano, queue.start_time_unix_nano, slot.start_time_unix_nano]
+    moments += [segment.start_time_unix_nano for segment in segments]
+    moments += [reply.start_time_unix_nano, reply.end_time_unix_nano]
+    milliseconds = [moment // 1_000_000 for moment in moments]
+    assert milliseconds == sorted(milliseconds)
+    assert queue.end_time_unix_nano == slot.start_time_unix_nano
+    assert segments[-1].end_time_unix_nano == slot.end_time_unix_nano == reply.start_time_unix_nano
+
+    line = next(line for line in service.log.splitlines() if answer["id"] in line)
+    assert f'"trace_id": "{TRACE}"' in line
+    assert '"request_id"' in line
+
+
+def test_what_is_not_sampled_is_not_traced_whatever_the_caller_says(
+    collector: Collector, traced: Callable[[float], Service]
+) -> None:
+    service = traced(1e-9)
+    ask(service, traceparent=f"00-{'f' * 32}-{CALLER}-01")
+    service.stop()  # whatever there was has been sent by then
+    assert collector.spans == []
