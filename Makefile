@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow lint format bench clean
+.PHONY: help install serve test test-slow lint format generate bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ lint: $(VENV)/.installed-dev ## Check format, lint and types
 format: $(VENV)/.installed-dev ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+generate: $(VENV)/.installed-dev ## Write the operator's manual, the dashboard and the Kubernetes rules anew
+	$(BIN)/python -m tools.generate
 
 bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with the shipped checkpoint
 	$(BIN)/python -m benchmarks.engine
