@@ -65,8 +65,7 @@ class HRM(nn.Module):
     def reset_positions(self, device: torch.device) -> None:
         """Compute RoPE's tables on `device`: they are not saved, so a network from the meta device lacks them."""
         if self.rotary is not None:
-            self.rotary.to_empty(device=device)
-            self.rotary.reset()
+            self.rotary.reset(device)
 
     def initial_carry(self, batch_size: int, dtype: torch.dtype = torch.float32) -> Carry:
         """The state every puzzle starts from: the same fixed random vector at every position."""

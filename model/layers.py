@@ -63,16 +63,16 @@ class RotaryPositions(nn.Module):
         self.theta = theta
         self.register_buffer("cos", torch.empty(positions, head_dim), persistent=False)
         self.register_buffer("sin", torch.empty(positions, head_dim), persistent=False)
-        self.reset()
+        if not self.cos.is_meta:
+            self.reset(self.cos.device)
 
-    def reset(self) -> None:
-        """Fill the tables."""
+    def reset(self, device: torch.device) -> None:
+        """Compute the tables on a device that has memory."""
         positions, head_dim = self.cos.shape
-        frequencies = 1.0 / self.theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-        angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies)
+        exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
+        angles = torch.outer(torch.arange(positions, dtype=torch.float32, device=device), 1.0 / self.theta**exponents)
         angles = torch.cat((angles, angles), dim=-1)
-        self.cos.copy_(angles.cos())
-        self.sin.copy_(angles.sin())
+        self.cos, self.sin = angles.cos(), angles.sin()
 
     def rotate(self, x: Tensor) -> Tensor:
         """x: [B, heads, positions, head_dim]."""
