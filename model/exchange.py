@@ -15,12 +15,10 @@ from model.canary import record_canaries
 from model.checkpoint import CheckpointError, CheckpointInfo, write_checkpoint
 from model.config import HRMConfig
 from model.registry import Registry
-from model.tasks import Task, get_task, task_from, task_names
+from model.tasks import Task, get_task, task_from
 from model.upstream import read_identifiers, read_upstream, write_upstream
 from model.upstream_config import arch_of
 from model.weights import load_model, write_weights
-
-KINDS = (*task_names(), "grid")
 
 # A grid's characters where nobody names them: digits first, as many as there are tokens.
 _CHARACTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase + "".join(map(chr, range(0x100, 0x1C1)))
@@ -31,7 +29,7 @@ class Reading:
     """How an imported checkpoint's tokens are to be read; upstream keeps that with its data.
 
     Attributes:
-        kind: one of KINDS.
+        kind: sudoku, maze, arc or grid.
         seq_len: cells of a puzzle; None: what the checkpoint tells, or else the task's usual number.
         shape: rows and columns; None: the task's only shape, a square, or one row.
         alphabet: characters of a grid, token 1 first; None: digits, then letters.

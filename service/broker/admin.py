@@ -9,9 +9,10 @@ from service.broker import problems
 from service.broker.calls import Calls
 from service.broker.config import BrokerConfig
 from service.broker.connection import connect
+from service.broker.front import worker_records
 from service.broker.keys import Keys
-from service.broker.records import DeadLetter
-from service.broker.script import HAND_OVER, REQUEUE
+from service.broker.records import DeadLetter, WorkerRecord
+from service.broker.script import HAND_OVER, REQUEUE, WORKERS
 
 _TIMEOUT_S = 5.0
 
@@ -45,6 +46,10 @@ class QueueAdmin:
     def tasks(self) -> list[str]:
         """All tasks that ever had a job, sorted."""
         return sorted(task.decode() for task in self._calls.command("SMEMBERS", self._keys.tasks))
+
+    def workers(self) -> list[WorkerRecord]:
+        """Who is alive."""
+        return worker_records(self._calls.run(WORKERS))
 
     def dead_letters(self, task: str) -> Iterator[DeadLetter]:
         """The task's dead letters, oldest first."""

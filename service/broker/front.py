@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from service.broker import problems
 from service.broker.config import BrokerConfig
@@ -107,10 +108,7 @@ class RedisFrontBroker:
 
     async def workers(self) -> list[WorkerRecord]:
         """See FrontBroker."""
-        return [
-            WorkerRecord(worker.decode(), _description(description), expires_in_ms / 1000)
-            for worker, description, expires_in_ms in await self._pipeline.run(WORKERS)
-        ]
+        return worker_records(await self._pipeline.run(WORKERS))
 
     async def tell_workers(self, message: ControlMessage) -> None:
         """See FrontBroker."""
@@ -171,6 +169,14 @@ def _record(job_id: str, fields: Sequence[bytes]) -> JobRecord | None:
     except ValueError:
         # Gone, or altered by hand beyond recognition.
         return None
+
+
+def worker_records(rows: Iterable[Sequence[Any]]) -> list[WorkerRecord]:
+    """What WORKERS returns."""
+    return [
+        WorkerRecord(worker.decode(), _description(description), expires_in_ms / 1000)
+        for worker, description, expires_in_ms in rows
+    ]
 
 
 def _description(text: bytes) -> Mapping[str, object]:

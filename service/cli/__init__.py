@@ -14,6 +14,7 @@ _COMMANDS = {
     "api": "run one API process (needs HRM_REDIS_URL)",
     "worker": "run one worker (needs HRM_REDIS_URL)",
     "solve": "solve puzzles, here or on a server",
+    "checkpoint": "list, verify, choose, import, export and prune checkpoints",
     "config": "show every setting, its value and where that comes from",
     "dead": "list or requeue the puzzles that crashed their workers",
 }
