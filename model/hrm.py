@@ -11,6 +11,7 @@ from model.config import HRMConfig
 from model.layers import Embedding, Level, Linear, PuzzleEmbedding, RotaryPositions, embedding_scale, truncated_normal
 
 Gradient = Literal["last_step", "last_cycle"]
+Module = Literal["H", "L"]
 
 
 class Carry(NamedTuple):
@@ -125,28 +126,31 @@ class HRM(nn.Module):
             The detached next state, and the output read from it.
         """
         embedding = embedding.to(carry.z_H.dtype)
-        z_H, z_L = carry
-        cycles, steps = self.config.H_cycles, self.config.L_cycles
+        graded = 2 if gradient == "last_step" else self.config.L_cycles + 1
         with torch.no_grad():
-            frozen = embedding.detach()
-            for cycle in range(cycles):
-                last = cycle == cycles - 1
-                for _ in range(steps if not last else steps - 1 if gradient == "last_step" else 0):
-                    z_L = self._step_L(z_L, z_H + frozen)
-                if not last:
-                    z_H = self._step_H(z_H, z_L)
-        for _ in range(1 if gradient == "last_step" else steps):
-            z_L = self._step_L(z_L, z_H + embedding)
-        z_H = self._step_H(z_H, z_L)
+            for module in self.schedule[:-graded]:
+                carry = self.step(module, carry, embedding)
+        for module in self.schedule[-graded:]:
+            carry = self.step(module, carry, embedding)
+        return Carry(carry.z_H.detach(), carry.z_L.detach()), self.read(carry.z_H)
+
+    @property
+    def schedule(self) -> tuple[Module, ...]:
+        """The module calls of one segment, in order: L, L, H, L, L, H where N = T = 2."""
+        cycle: list[Module] = ["L"] * self.config.L_cycles
+        cycle.append("H")
+        return tuple(cycle * self.config.H_cycles)
+
+    def step(self, module: Module, carry: Carry, embedding: Tensor) -> Carry:
+        """The state after one call of one module; `embedding` is in the state's dtype."""
+        z_H, z_L = carry
+        if module == "L":
+            return Carry(z_H, self.L_level(z_L, z_H + embedding, self.rotary))
+        level = self.L_level if self.config.shared_levels else self.H_level
+        return Carry(level(z_H, z_L, self.rotary), z_L)
+
+    def read(self, z_H: Tensor) -> Output:
+        """What the heads read from z_H, [B, positions, hidden]."""
         logits = self.lm_head(z_H[:, self.config.prefix_len :])
         q = self.q_head(z_H[:, 0].to(self.q_head.weight.dtype)).float()
-        return Carry(z_H.detach(), z_L.detach()), Output(logits, q[:, 0], q[:, 1])
-
-    def _step_L(self, z_L: Tensor, injection: Tensor) -> Tensor:
-        stepped: Tensor = self.L_level(z_L, injection, self.rotary)
-        return stepped
-
-    def _step_H(self, z_H: Tensor, z_L: Tensor) -> Tensor:
-        level = self.L_level if self.config.shared_levels else self.H_level
-        stepped: Tensor = level(z_H, z_L, self.rotary)
-        return stepped
+        return Output(logits, q[:, 0], q[:, 1])

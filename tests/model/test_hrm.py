@@ -52,6 +52,20 @@ def test_both_gradients_see_the_same_forward_pass(tiny_config):
     assert torch.equal(one.logits, all_.logits)
 
 
+def test_a_segment_is_its_module_calls_one_by_one(tiny_config):
+    network = HRM(dataclasses.replace(tiny_config, H_cycles=2, L_cycles=3))
+    assert network.schedule == ("L", "L", "L", "H") * 2
+    carry = network.initial_carry(3)
+    expected, output = network.segment(carry, TOKENS)
+    embedding = network.embed(TOKENS, network.puzzle_vectors(torch.zeros(3, dtype=torch.int64)))
+    for module in network.schedule:
+        before, carry = carry, network.step(module, carry, embedding)
+        assert torch.equal(before.z_H, carry.z_H) == (module == "L"), "a call changes its own state alone"
+        assert torch.equal(before.z_L, carry.z_L) == (module == "H")
+    assert torch.equal(carry.z_H, expected.z_H)
+    assert torch.equal(network.read(carry.z_H).logits, output.logits)
+
+
 def saved_bytes(config: HRMConfig, gradient: str) -> int:
     """What autograd keeps for the backward pass of one segment."""
     network = HRM(config)
