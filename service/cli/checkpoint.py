@@ -146,9 +146,8 @@ def _verify(registry: Registry, arguments: argparse.Namespace) -> int:
 
 def _verify_one(info: CheckpointInfo) -> None:
     info.verify()
-    count = len(info.canaries())
-    rows = info.identifiers
-    print(f"{info.name}: whole, {count} canaries" + ("" if rows is None else f", {len(rows)} identifiers"))
+    canaries, identifiers = len(info.canaries()), len(info.identifiers or ())
+    print(f"{info.name}: whole; canaries: {canaries}; identifiers: {identifiers}")
 
 
 def _use(registry: Registry, arguments: argparse.Namespace) -> int:
