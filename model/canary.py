@@ -17,7 +17,7 @@ from model.checkpoint import Canary
 from model.hrm import HRM
 from model.tasks import Puzzle, Task, Tokens
 
-CANDIDATES = 8
+CANDIDATES = 4
 ACCURACY = 0.5
 """The share of the firm answers that must come out the same."""
 

@@ -42,7 +42,7 @@ def ask(info: CheckpointInfo, dtype: torch.dtype) -> None:
 def test_they_are_answered_alike_in_both_precisions(tmp_path: Path) -> None:
     info = imported(tmp_path, decided())
     assert info.canary_accuracy == ACCURACY
-    assert len(info.canaries()) >= 4
+    assert len(info.canaries()) >= 2
     for dtype in (torch.float32, torch.bfloat16):
         ask(info, dtype)
 
