@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster import Cluster
-from served import HRM, until
 
+from benchmarks.cluster import HRM, Cluster, until
 from model.tasks import get_task
 from service.broker.admin import QueueAdmin
 from service.broker.config import BrokerConfig
@@ -31,9 +30,8 @@ SHAPE = {"slots": 8, "fixed_batch": True}
 
 @pytest.fixture
 def cluster(tmp_path: Path, tiny_registry: Path) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path, tiny_registry, lease_s=3, result_ttl_s=900, **SHAPE)
-    yield cluster
-    cluster.close()
+    with Cluster(tmp_path, tiny_registry, lease_s=3, result_ttl_s=900, **SHAPE) as cluster:
+        yield cluster
 
 
 def different_puzzles(rng: np.random.Generator) -> list[SolveRequest]:
@@ -83,7 +81,7 @@ class Fate:
             return False  # the next answer will ask again
         victim = self._rng.choice(able)
         victim.kill()
-        self._cluster.start(role)
+        (self._cluster.worker if role == "worker" else self._cluster.api)()
         self.killed.append(victim.name)
         return True
 
@@ -93,9 +91,10 @@ class Fate:
 async def test_every_accepted_puzzle_is_answered_once_although_processes_die(cluster: Cluster, tmp_path: Path) -> None:
     print("seed", SEED)
     requests = different_puzzles(np.random.default_rng(SEED))
-    for role, count in {"api": APIS, "worker": WORKERS}.items():
-        for _ in range(count):
-            cluster.start(role)
+    for _ in range(APIS):
+        cluster.api()
+    for _ in range(WORKERS):
+        cluster.worker()
     expected = solve_undisturbed(cluster, requests, tmp_path)
     cluster.until_ready(api=APIS, worker=WORKERS)
 

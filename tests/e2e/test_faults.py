@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from served import ask, until
+from served import ask
 
+from benchmarks.cluster import Cluster, until
 from service.broker.config import BrokerConfig
 from tests.service.broker.broker_lab import Desk
 
@@ -23,15 +23,13 @@ SLOTS = 64
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, tiny_registry: Path) -> Iterator[Cluster]:
     """Two workers of 64 slots, one API."""
-    cluster = Cluster(
-        tmp_path_factory.mktemp("cluster"), tiny_registry, slots=SLOTS, lease_s=3, drain_timeout_s=DRAIN_S
-    )
-    cluster.start("api")
-    cluster.start("worker")
-    cluster.start("worker")
-    cluster.until_ready(api=1, worker=2)
-    yield cluster
-    cluster.close()
+    root = tmp_path_factory.mktemp("cluster")
+    with Cluster(root, tiny_registry, slots=SLOTS, lease_s=3, drain_timeout_s=DRAIN_S) as cluster:
+        cluster.api()
+        cluster.worker()
+        cluster.worker()
+        cluster.until_ready(api=1, worker=2)
+        yield cluster
 
 
 @dataclass
