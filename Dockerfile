@@ -13,9 +13,9 @@ FROM ${BASE_IMAGE} AS build
 FROM build AS requirements
 WORKDIR /requirements
 COPY pyproject.toml constraints.txt docker/requirements.py ./
-RUN python requirements.py otel > api.txt \
-    && python requirements.py otel worker > cpu.txt \
-    && python requirements.py otel worker onnx-gpu > cuda.txt \
+RUN python requirements.py otel remote > api.txt \
+    && python requirements.py otel remote worker > cpu.txt \
+    && python requirements.py otel remote worker onnx-gpu > cuda.txt \
     && python requirements.py train > train.txt
 
 FROM build AS deps-api

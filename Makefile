@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow lint format generate bench clean
+.PHONY: help install serve test test-slow lint format generate deploy-lint container-test bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,14 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed-serve
+
+$(VENV)/.installed-deploy: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[deploy,dev]'
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-serve
+
+# Debian's packages, where they are missing and can be installed.
+DEBIAN := tools/debian.sh
 
 install: $(VENV)/.installed-dev ## Install everything, development tools included, into .venv
 
@@ -41,6 +49,14 @@ format: $(VENV)/.installed-dev ## Format the code and mend what ruff can mend
 
 generate: $(VENV)/.installed-dev ## Write the operator's manual, the dashboard and the Kubernetes rules anew
 	$(BIN)/python -m tools.generate
+
+deploy-lint: $(VENV)/.installed-deploy ## Judge Dockerfile, compose files, manifests, alerts and dashboard; run nothing
+	@$(DEBIAN) promtool=prometheus
+	$(BIN)/python -m tools.deploy_lint
+
+container-test: $(VENV)/.installed-deploy ## Build images, run them by compose and by `podman play kube`, and solve (root, Debian)
+	@$(DEBIAN) podman runc debootstrap iptables /usr/lib/podman/netavark=netavark /usr/lib/podman/aardvark-dns=aardvark-dns catatonit
+	$(BIN)/python -m tools.container_test
 
 bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with the shipped checkpoint
 	$(BIN)/python -m benchmarks.engine
