@@ -135,7 +135,7 @@ class MirroredRegistry(Registry):
                     self._follow_task(task)
                 for task in set(super().tasks()) - set(listed) if listed else ():
                     (self.writable / task / CURRENT_FILE).unlink(missing_ok=True)
-            except RegistryAwayError as error:
+            except (RegistryAwayError, OSError) as error:
                 complaint = str(error)
             if complaint and complaint != self._complaint:
                 log.warning("the registry cannot be reached; what was copied is served: %s", complaint)
@@ -164,16 +164,18 @@ class MirroredRegistry(Registry):
     def _fetch(self, task: str, version: str) -> None:
         """Copy a version here and verify it, once for all processes that share the cache."""
         final = self.place(task, version)
-        with self._locked():
-            if final.is_dir():
-                return
-            partial = final.with_name(f".{version}.{uuid.uuid4().hex}.partial")
-            partial.mkdir(parents=True)
-            try:
+        partial = final.with_name(f".{version}.{uuid.uuid4().hex}.partial")
+        try:
+            with self._locked():
+                if final.is_dir():
+                    return
+                partial.mkdir(parents=True)
                 self._copy(f"{task}/{version}", partial)
                 partial.rename(final)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+        except OSError as error:
+            raise RegistryAwayError(f"{final}: cannot be written: {error.strerror}") from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _copy(self, source: str, target: Path) -> None:
         """Copy the config, and then what it speaks of; sizes are compared before anything is copied."""

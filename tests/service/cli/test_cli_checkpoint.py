@@ -10,7 +10,7 @@ from model.registry import Registry
 from service.broker.config import BrokerConfig
 from service.broker.worker import RedisWorkerBroker
 from service.cli import main
-from tests.conftest import write_tiny
+from tests.conftest import PUZZLE, write_tiny
 from tests.model.upstream_lab import random_network, write_run
 
 
@@ -152,6 +152,17 @@ def test_prune_does_not_guess_what_workers_serve(
     assert len(registry.versions("sudoku")) == 3
 
 
+def test_a_url_is_as_good_as_a_directory(
+    registry: Registry, hrm: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HRM_CHECKPOINTS", f"file://{registry.writable}")
+    assert hrm("use", "sudoku/one") == "sudoku/one is current\n"
+    assert registry.current_version("sudoku") == "one"
+    assert main(["solve", PUZZLE, "--task", "sudoku", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["checkpoint"] == "sudoku/one"
+    assert hrm("rollback", "sudoku") == "sudoku/three is current\n"
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of upstream's."""
@@ -180,8 +191,7 @@ def test_import_can_leave_current_alone(registry: Registry, hrm: Shell, run: Pat
 
 def test_an_imported_checkpoint_solves(registry: Registry, hrm: Shell, run: Path, capsys) -> None:
     hrm("import", run, "--task", "sudoku")
-    puzzle = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
-    assert main(["solve", puzzle, "--task", "sudoku", "--max-segments", "1", "--json", "--precision", "fp32"]) == 0
+    assert main(["solve", PUZZLE, "--task", "sudoku", "--max-segments", "1", "--json", "--precision", "fp32"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["segments"], answer["checkpoint"]) == (1, registry.current("sudoku").name)
 
