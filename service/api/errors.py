@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from service.problems import ProblemKind
 from service.schemas import Problem
@@ -90,14 +91,17 @@ def handle_errors(app: FastAPI) -> None:
         faults = (f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
         return problem_response(ProblemKind.BAD_REQUEST.problem("; ".join(faults)))
 
-    async def on_http_error(_: Request, error: HTTPException) -> Response:
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
         kind = _HTTP_KINDS.get(error.status_code)
+        headers = dict(error.headers or {})
+        if kind is ProblemKind.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _allowed(request)
         if kind is None:
             title = HTTPStatus(error.status_code).phrase
             problem = Problem(type="about:blank", title=title, status=error.status_code, detail=error.detail)
         else:
             problem = kind.problem("see /docs for what is here")
-        return problem_response(problem, dict(error.headers or {}))
+        return problem_response(problem, headers)
 
     async def on_client_gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_GONE)
@@ -111,6 +115,12 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, on_client_gone)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, on_bug)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes with this path: the router itself looks at the first one only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _bad_request(faults: list[dict[str, str]]) -> ApiError:
