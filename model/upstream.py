@@ -166,10 +166,10 @@ def read_identifiers(path: Path, rows: int) -> dict[str, int] | None:
         CheckpointError: it cannot be read, or does not fit a puzzle embedding of so many rows.
     """
     named = _read_json(path)
+    if not isinstance(named, (list, dict)) or not all(isinstance(identifier, str) for identifier in named):
+        raise CheckpointError(f"{path}: expected a list of identifiers")
     if isinstance(named, list):
         named = {identifier: row for row, identifier in enumerate(named) if identifier != BLANK}
-    if not isinstance(named, dict) or not all(isinstance(identifier, str) for identifier in named):
-        raise CheckpointError(f"{path}: expected a list of identifiers")
     for identifier, row in named.items():
         if type(row) is not int or not 0 <= row < rows:
             raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; the puzzle embedding has {rows}")

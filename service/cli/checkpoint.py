@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -175,6 +176,8 @@ def _import(registry: Registry, arguments: argparse.Namespace) -> int:
         version=arguments.version,
         identifiers=arguments.identifiers,
     )
+    if info.identifiers is None and info.architecture.num_puzzles > 1:
+        print("no identifiers.json: requests cannot name a puzzle, and all get row 0 of the embedding", file=sys.stderr)
     if arguments.use:
         _say_current(registry.use(info.task, info.version))
     else:

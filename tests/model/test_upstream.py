@@ -184,6 +184,9 @@ def test_a_list_of_blanks_names_nothing(tmp_path: Path) -> None:
     file.write_text('["<blank>", "a", "b"]')
     with pytest.raises(CheckpointError, match="'b' has row 2; the puzzle embedding has 2"):
         read_identifiers(file, 2)
+    file.write_text('[["a"]]')
+    with pytest.raises(CheckpointError, match="expected a list of identifiers"):
+        read_identifiers(file, 2)
     file.write_text('{"a": "one"}')
     with pytest.raises(CheckpointError, match="'a' has row 'one'"):
         read_identifiers(file, 2)

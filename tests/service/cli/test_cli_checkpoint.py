@@ -189,6 +189,18 @@ def test_import_can_leave_current_alone(registry: Registry, hrm: Shell, run: Pat
     assert registry.all_tasks() == ["mine", "sudoku"]
 
 
+def test_an_import_without_identifiers_says_what_that_means(
+    registry: Registry, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "arc", random_network(puzzle_emb_ndim=32, num_puzzles=3))
+    assert main(["checkpoint", "import", str(run), "--task", "sudoku"]) == 0
+    assert "all get row 0" in capsys.readouterr().err
+    (run / "identifiers.json").write_text('["<blank>", "one", "two"]')
+    assert main(["checkpoint", "import", str(run), "--task", "sudoku"]) == 0
+    assert capsys.readouterr().err == ""
+    assert registry.current("sudoku").identifiers == {"one": 1, "two": 2}
+
+
 def test_an_imported_checkpoint_solves(registry: Registry, hrm: Shell, run: Path, capsys) -> None:
     hrm("import", run, "--task", "sudoku")
     assert main(["solve", PUZZLE, "--task", "sudoku", "--max-segments", "1", "--json", "--precision", "fp32"]) == 0
