@@ -4,6 +4,7 @@ model.safetensors   the weights (and nothing that could run code)
 config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy
 canary.jsonl        puzzles with answers, one JSON object a line (see `Canary`)
 identifiers.json    puzzle identifier -> row of the puzzle embedding, for tasks that use one
+README.md           the card, for people
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CANARY_FILE = "canary.jsonl"
 IDENTIFIERS_FILE = "identifiers.json"
+CARD_FILE = "README.md"
 
 LIMITS = {CONFIG_FILE: 1 << 20, CANARY_FILE: 16 << 20, IDENTIFIERS_FILE: 256 << 20}
 """The most bytes that are read of each file beside the weights."""
@@ -180,6 +182,7 @@ def write_checkpoint(
     canary_accuracy: float,
     training: Mapping[str, Any],
     identifiers: Mapping[str, int] | None = None,
+    card: str | None = None,
 ) -> CheckpointInfo:
     """Write a checkpoint beside its final place, read it back, and move it there; `path` must not exist yet.
 
@@ -209,6 +212,8 @@ def write_checkpoint(
         (partial / CANARY_FILE).write_text("".join(_canary_line(canary) for canary in canaries))
         if identifiers is not None:
             (partial / IDENTIFIERS_FILE).write_text(json.dumps(dict(identifiers)))
+        if card is not None:
+            (partial / CARD_FILE).write_text(card, encoding="utf-8")
         read_checkpoint(partial)
         _sync(partial)
         partial.rename(path)

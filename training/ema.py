@@ -7,14 +7,16 @@ import copy
 import torch
 
 from model.hrm import HRM
+from model.weights import PUZZLE_TABLE
 
 
 class EMA:
-    """Follows a model's parameters with the given decay; buffers are shared in value at creation."""
+    """Follows a model's parameters with the given decay. The puzzle table is shared: most of its rows rest anyway."""
 
     def __init__(self, model: HRM, decay: float) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        shared = {id(table): table for name, table in model.named_buffers() if name == PUZZLE_TABLE}
+        self.model = copy.deepcopy(model, shared).requires_grad_(False).eval()
         self._pairs = list(self.model.parameters()), list(model.parameters())
 
     @torch.no_grad()

@@ -3,96 +3,222 @@
 from __future__ import annotations
 
 import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
+import torch
 
-from model.tasks import get_task
+from training.alarms import Alarms
 from training.data.pool import Pool, Source
 from training.data.sources import load_sources
-from training.evaluate import solve
+from training.errors import RunError
+from training.evaluation.unroll import at, unroll
+from training.hardware import describe
 from training.interrupt import stop_on_signals
+from training.log import open_sinks
+from training.memory import memory_errors, peak_memory, require_memory
 from training.recipe import Recipe
 from training.report import Reporter, Window
+from training.run_files import BEST_DIR, RECIPE_FILE
 from training.state import load_state, save_state
-from training.trainer import Trainer
+from training.subject import read_recipe
+from training.trainer import StepResult, Trainer
+from training.world import World, join_world
 
-RECIPE_FILE = "recipe.json"
-LOG_FILE = "log.jsonl"
-BEST_DIR = "best"
 LOG_EVERY = 50
 """Steps whose means make one line of the log."""
 
-_FIXED = (("task",), ("model",), ("train", "batch_size"), ("train", "seed"), ("train", "optimiser"))
+_FIXED = ("task", "model", "train.batch_size", "train.seed", "train.optimiser")
 """What a resumed run must have in common with its beginning."""
 
 
-class RunError(RuntimeError):
-    """A run cannot start or go on; the message says what to do."""
+class Ending(Enum):
+    """Why a run is over."""
+
+    FINISHED = "all steps are done"
+    EARLY = "its held-out accuracy no longer rises"
+    STOPPED = "it was stopped and saved; the same command goes on"
 
 
-def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> bool:
-    """Train, from the saved state of `run_dir` where there is one; False if a signal stopped it before its end.
+@dataclass(slots=True)
+class Progress:
+    """What is saved beside the tensors.
+
+    Attributes:
+        best: the best held-out accuracy so far; below 0: not judged yet.
+        since_best: how many evaluations have not reached it since.
+        seconds: how long it has run in all.
+    """
+
+    step: int = 0
+    best: float = -1.0
+    since_best: int = 0
+    seconds: float = 0.0
+
+
+def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> Ending:
+    """Train, from the saved state of `run_dir` where there is one; in every process that `torchrun` started.
 
     Raises:
-        RunError: the run was started with another recipe.
-        StateError: the saved state is damaged.
+        RunError: The run was started with another recipe, memory or disk do not hold it, or it came to nothing.
+        StateError: The saved state is damaged or does not fit.
+        RecipeError, DataError: The recipe or its data are wrong.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    _record(recipe, run_dir)
-    task = get_task(recipe.task)
-    trained, heldout = split_sources(load_sources(recipe, task, run_dir), recipe.data.heldout)
-    trainer = Trainer(recipe, Pool(task, trained, recipe.train.seed, recipe.data.easy_steps), device)
-    best = -1.0
-    if (saved := load_state(run_dir)) is not None:
-        trainer.load(saved.tensors, saved.facts["step"])
-        best = saved.facts["best"]
-    settings = recipe.train
-    with stop_on_signals() as stopped, Reporter(recipe, run_dir / LOG_FILE, trainer.step) as reporter:
-        window = Window()
-        while trainer.step < settings.steps and not stopped():
-            window.add(trainer.advance())
-            step, last = trainer.step, trainer.step == settings.steps
-            if step % LOG_EVERY == 0 or last:
-                reporter.steps(window)
-                window = Window()
-            if step % settings.eval_every == 0 or last:
-                accuracy = _judge(trainer, heldout, reporter)
-                if accuracy > best:
-                    best = accuracy
-                    save_state(run_dir / BEST_DIR, trainer.weights(), {"step": step, "exact": best})
-            if step % settings.save_every == 0 or last or stopped():
-                save_state(run_dir, trainer.tensors(), {"step": step, "best": best})
-    return trainer.step >= settings.steps
+    try:
+        with join_world(device) as world, memory_errors(world.device):
+            return _Run(recipe, run_dir, world).go()
+    except OSError as error:
+        raise RunError(f"{run_dir}: {error.strerror or error}") from None
 
 
 def split_sources(sources: list[Source], heldout: int) -> tuple[list[Source], list[Source]]:
-    """Set the same number of puzzles aside from every source, `heldout` in all."""
-    pairs = [source.split(min(heldout // len(sources), len(source) // 2)) for source in sources]
+    """Set the same number of puzzles aside from every source, `heldout` in all and at least one."""
+    pairs = [source.split(max(1, min(heldout // len(sources), len(source) // 2))) for source in sources]
     return [trained for trained, _ in pairs], [judged for _, judged in pairs]
 
 
-def _judge(trainer: Trainer, heldout: list[Source], reporter: Reporter) -> float:
-    """Exact accuracy of the EMA weights under ACT: the mean over sources, each reported."""
-    accuracies = []
-    for source in heldout:
-        solved = solve(trainer.ema.model, source.puzzles, trainer.config.halt_max_segments, dtype=trainer.dtype)
-        accuracies.append(float(solved.exact(source.answers).mean()))
-        reporter.judged(trainer.step, source.name, accuracies[-1], float(solved.segments.mean()))
-    return float(np.mean(accuracies))
+class _Run:
+    """One process's part in a run."""
+
+    def __init__(self, recipe: Recipe, run_dir: Path, world: World) -> None:
+        self.recipe, self.run_dir, self.world = recipe, run_dir, world
+        settings, task = recipe.train, recipe.codec
+        with world.first_alone():
+            _record(recipe, run_dir, writes=world.is_first)
+            sources = load_sources(recipe, task, run_dir)
+        trained, self.heldout = split_sources(sources, recipe.data.heldout)
+        pool = Pool(task, trained, settings.seed, recipe.data.easy_steps)
+        if world.device.type == "cpu":
+            require_memory(recipe.architecture(pool.num_puzzles), settings, settings.batch_size)
+        self.trainer = Trainer(recipe, pool, world)
+        self.progress = Progress()
+        if (saved := load_state(run_dir)) is not None:
+            self.progress = Progress(**saved.facts)
+            self.trainer.load(saved.tensors, self.progress.step)
+        self.alarms = Alarms(
+            self.trainer.config.halt_max_segments, max(settings.warmup_steps, recipe.data.easy_steps)
+        )  # fmt: skip
+        self.started = time.perf_counter() - self.progress.seconds
+        sinks = open_sinks(run_dir, self.progress.step) if world.is_first else []
+        self.reporter = Reporter(recipe, sinks, self.progress.step, speaks=world.is_first)
+
+    def go(self) -> Ending:
+        """Run to the end, or until a signal comes."""
+        settings = self.recipe.train
+        with stop_on_signals() as stopped, self.reporter:
+            self.reporter.started(self._facts())
+            window = Window(settings.batch_size)
+            while (ending := self._ending()) is None:
+                window.add(self._advance())
+                step, last = self.trainer.step, self.trainer.step == settings.steps
+                stop = self.world.any(stopped())
+                if logged := step % LOG_EVERY == 0 or last:
+                    self._log(window)
+                if step % settings.eval_every == 0 or last:
+                    self._judge()
+                if step % settings.save_every == 0 or stop or self._ending():
+                    self._save()
+                if stop:
+                    return Ending.STOPPED
+                if logged:
+                    window = Window(settings.batch_size)
+            return ending
+
+    def _ending(self) -> Ending | None:
+        settings = self.recipe.train
+        if self.trainer.step >= settings.steps:
+            return Ending.FINISHED
+        if settings.patience and self.progress.since_best >= settings.patience:
+            return Ending.EARLY
+        return None
+
+    def _advance(self) -> StepResult:
+        result = self.trainer.advance()
+        if not math.isfinite(result.loss):
+            self._fail()
+        return result
+
+    def _log(self, window: Window) -> None:
+        line = window.means() | {"peak_memory_bytes": peak_memory(self.world.device)}
+        self.reporter.steps(line)
+        for warning in self.alarms.look(line):
+            self.reporter.warn(self.trainer.step, warning)
+
+    def _judge(self) -> None:
+        """Judge the EMA weights under ACT, each process its part; the mean over sources decides what is best."""
+        exact_of = []
+        for source in self.heldout:
+            mine = source.rows(np.arange(self.world.rank, len(source), self.world.size))
+            said = unroll(
+                self.trainer.ema.model, None, mine.puzzles, mine.answers, mine.puzzle_ids, dtype=self.trainer.dtype
+            )  # fmt: skip
+            halts = said.halts()
+            sums = np.array([at(said.exact, halts).sum(), halts.sum()], dtype=np.float64) / len(source)
+            exact, segments = self.world.add(torch.from_numpy(sums).to(self.world.device)).tolist()
+            self.reporter.judged(self.trainer.step, source.name, exact, segments)
+            exact_of.append(exact)
+        accuracy = float(np.mean(exact_of))
+        progress = self.progress
+        if accuracy >= progress.best and self.world.is_first:
+            facts = {"step": self.trainer.step, "exact": accuracy, "seconds": self._seconds()}
+            save_state(self.run_dir / BEST_DIR, self.trainer.weights(), facts)
+        if accuracy > progress.best:
+            progress.best, progress.since_best = accuracy, 0
+        elif progress.best > 0:
+            progress.since_best += 1
+
+    def _save(self) -> None:
+        if not self.trainer.is_finite():
+            self._fail()
+        self.progress.step, self.progress.seconds = self.trainer.step, self._seconds()
+        tensors = self.trainer.tensors()
+        if self.world.is_first:
+            save_state(self.run_dir, tensors, asdict(self.progress))
+
+    def _fail(self) -> NoReturn:
+        saved = self.progress.step
+        kept = f"the state of step {saved} in {self.run_dir} is whole: go on from it" if saved else "begin anew"
+        raise RunError(
+            f"step {self.trainer.step}: the weights are no longer numbers; {kept} with a lower train.lr (now "
+            f"{self.recipe.train.lr:g}) or with train.precision=fp32"
+        )
+
+    def _seconds(self) -> float:
+        return round(time.perf_counter() - self.started, 1)
+
+    def _facts(self) -> dict[str, Any]:
+        parameters = sum(p.numel() for p in self.trainer.model.parameters())
+        return {
+            "step": self.trainer.step,
+            "hardware": describe(self.world.device, self.world.size),
+            "precision": str(self.trainer.dtype).removeprefix("torch."),
+            "compile": self.recipe.train.compile,
+            "torch": torch.__version__,
+            "parameters": parameters,
+        }
 
 
-def _record(recipe: Recipe, run_dir: Path) -> None:
+def _record(recipe: Recipe, run_dir: Path, writes: bool) -> None:
     """Write the recipe down, or make sure that it fits the one the run was started with."""
     path, wanted = run_dir / RECIPE_FILE, recipe.to_dict()
     if path.exists():
-        recorded = json.loads(path.read_text())
-        for keys in _FIXED:
-            old, new = recorded, wanted
-            for key in keys:
-                old, new = old[key], new[key]
+        recorded = read_recipe(run_dir).to_dict()
+        for key in _FIXED:
+            old, new = _value(recorded, key), _value(wanted, key)
             if old != new:
-                raise RunError(
-                    f"{run_dir} was started with {'.'.join(keys)} = {old!r}, not {new!r}; choose another --run"
-                )
-    path.write_text(json.dumps(wanted, indent=2) + "\n")
+                raise RunError(f"{run_dir} was started with {key} = {old!r}, not {new!r}; choose another --run")
+    if writes:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(wanted, indent=2) + "\n")
+        partial.replace(path)
+
+
+def _value(recipe: dict[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    return recipe[section][name] if name else recipe[section]

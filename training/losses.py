@@ -1,4 +1,4 @@
-"""The loss of one segment (arXiv 2506.21734, section 2): token cross entropy and the two Q losses."""
+"""The losses of one segment (arXiv 2506.21734, section 2), row by row: token cross entropy and the two Q losses."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def token_loss(logits: Tensor, labels: Tensor, kind: LossKind) -> Tensor:
     return -(picked * graded).sum(-1) / graded.sum(-1).clamp_min(1)
 
 
-def exact_rows(logits: Tensor, labels: Tensor) -> Tensor:
-    """Which rows are right at every graded position, [B] booleans."""
-    return ((logits.argmax(-1) == labels) | (labels == IGNORE)).all(-1)
+def count_right(answers: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of each row's graded positions hold the right token, and how many there are, each [B]."""
+    graded = labels != IGNORE
+    return ((answers == labels) & graded).sum(-1), graded.sum(-1)
 
 
 def q_loss(q: Tensor, target: Tensor) -> Tensor:

@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 
 from model.act import continue_target
-from model.hrm import HRM, Carry, Gradient
-from training.losses import exact_rows, q_loss, token_loss
+from model.hrm import HRM, Carry, Gradient, Output
+from training.losses import count_right, q_loss, token_loss
 
 
 class SegmentLoss(NamedTuple):
-    """What one segment with gradient gives.
+    """What one segment with gradient gives, row by row: all but the carry are [B].
 
-    token and halt are means over the batch (0-dim); exact, q_halt and q_continue are [B]. The continue
-    loss is left to the caller: its target needs the segment after this one.
+    `cells` is the share of right ones. The continue loss is left to the caller: its target needs the segment after
+    this one.
     """
 
     carry: Carry
     token: Tensor
     halt: Tensor
     exact: Tensor
+    cells: Tensor
     q_halt: Tensor
     q_continue: Tensor
 
@@ -36,19 +37,22 @@ class Objective:
     def __init__(self, model: HRM, gradient: Gradient, compiled: bool) -> None:
         self.model, self.gradient = model, gradient
         self.run_segment = torch.compile(self._run_segment, dynamic=False) if compiled else self._run_segment
-        self._look_ahead = torch.compile(model.segment, dynamic=False) if compiled else model.segment
+        self._look_ahead = torch.compile(self._segment, dynamic=False) if compiled else self._segment
 
-    def _run_segment(self, carry: Carry, tokens: Tensor, labels: Tensor) -> SegmentLoss:
-        carry, output = self.model.segment(carry, tokens, gradient=self.gradient)
-        exact = exact_rows(output.logits, labels)
-        token = token_loss(output.logits, labels, self.model.config.loss).mean().float()
-        halt = q_loss(output.q_halt, exact).mean()
-        return SegmentLoss(carry, token, halt, exact, output.q_halt, output.q_continue)
+    def _run_segment(self, carry: Carry, tokens: Tensor, labels: Tensor, vectors: Tensor) -> SegmentLoss:
+        carry, output = self.model.reason(carry, self.model.embed(tokens, vectors), self.gradient)
+        token = token_loss(output.logits, labels, self.model.config.loss).float()
+        right, graded = count_right(output.logits.argmax(-1), labels)
+        exact, cells = right == graded, right / graded.clamp_min(1)
+        return SegmentLoss(carry, token, q_loss(output.q_halt, exact), exact, cells, output.q_halt, output.q_continue)
+
+    def _segment(self, carry: Carry, tokens: Tensor, vectors: Tensor) -> Output:
+        return self.model.reason(carry, self.model.embed(tokens, vectors))[1]
 
     @torch.no_grad()
-    def continue_target(self, carry: Carry, tokens: Tensor, segments: Tensor) -> Tensor:
+    def continue_target(self, carry: Carry, tokens: Tensor, vectors: Tensor, segments: Tensor) -> Tensor:
         """What q_continue of rows [k] should be, from one more segment after `carry` and `segments`."""
-        _, ahead = self._look_ahead(carry, tokens)
+        ahead = self._look_ahead(carry, tokens, vectors)
         config = self.model.config
         is_last = segments + 1 >= config.halt_max_segments
         return continue_target(ahead.q_halt, ahead.q_continue, is_last, config.halt_rule)

@@ -9,6 +9,15 @@ import torch
 from torch import Tensor
 
 from model.hrm import HRM
+from training.recipe import TrainRecipe
+
+
+def make_optimiser(model: HRM, settings: TrainRecipe) -> AdamATan2:
+    """The optimiser that a recipe names, for a model's parameters."""
+    numbers = (settings.lr, (settings.betas[0], settings.betas[1]), settings.weight_decay)
+    if settings.optimiser == "muon":
+        return Muon(model, *numbers)
+    return AdamATan2(model.parameters(), *numbers)
 
 
 class AdamATan2(torch.optim.Optimizer):

@@ -2,107 +2,122 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from model.checkpoint import Canary, CheckpointInfo, write_checkpoint
-from model.config import HRMConfig
 from model.device import pick_device
-from model.hrm import HRM
 from model.registry import Registry
-from model.tasks import Task, get_task
-from model.weights import serialise
+from model.tasks import Task
+from model.weights import write_weights
+from training.card import model_card
+from training.data.folder import is_dataset, read_identifiers
 from training.data.pool import Source
 from training.data.sources import load_sources
-from training.evaluate import solve
-from training.fit import BEST_DIR, RECIPE_FILE, RunError, split_sources
-from training.recipe import Recipe, recipe_from_dict
-from training.state import load_state
+from training.evaluation.evaluate import doublings
+from training.evaluation.unroll import Trajectory, at, unroll
+from training.fit import split_sources
+from training.log import last_start
+from training.recipe import Recipe
+from training.recipe_file import differences
+from training.subject import best_network, read_run
 
 CANARIES = 16
 CANARY_MARGIN = 0.25
 """How far below its own accuracy on the canaries a checkpoint may fall before it is refused."""
+LOOK_AHEAD = 4
+"""The card says how accurate the network is up to this many times M_max."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished or stopped run: its recipe, its best weights and what is known of them."""
-
-    recipe: Recipe
-    task: Task
-    model: HRM
-    step: int
-
-
-def load_run(run_dir: Path, device: str = "auto") -> Run:
-    """Read a run's best weights; raises RunError where it has none yet."""
-    if not (run_dir / RECIPE_FILE).is_file():
-        raise RunError(f"{run_dir} is no run: {RECIPE_FILE} is missing")
-    recipe = recipe_from_dict(json.loads((run_dir / RECIPE_FILE).read_text()))
-    saved = load_state(run_dir / BEST_DIR)
-    if saved is None:
-        raise RunError(f"{run_dir} has not been judged yet: train it to its first evaluation")
-    task = get_task(recipe.task)
-    config = HRMConfig.from_dict({"vocab_size": task.vocab_size, "seq_len": task.seq_len} | recipe.model)
-    model = HRM(config).to(pick_device(device))
-    model.load_state_dict(saved.tensors)
-    return Run(recipe, task, model.requires_grad_(False).eval(), int(saved.facts["step"]))
-
-
-def publish(run_dir: Path, registry: Registry, name: str | None = None, use: bool = True) -> CheckpointInfo:
-    """Write the run's best weights as a new version of task `name`, and make it the current one.
+def publish(
+    run_dir: Path, registry: Registry, name: str | None = None, use: bool = True, device: str = "auto"
+) -> CheckpointInfo:
+    """Write a run's best weights as a new version of task `name`, and make it the current one.
 
     The canaries are held-out puzzles; the card says what it was trained on and how well it does.
+
+    Raises:
+        RunError, StateError: The run has no weights yet, or they cannot be read.
+        DataError: Its data is no longer there: the held-out puzzles are part of it.
+        CheckpointError: The registry cannot be written.
     """
-    run = load_run(run_dir)
-    _, heldout = split_sources(load_sources(run.recipe, run.task, run_dir), run.recipe.data.heldout)
-    limit = run.model.config.halt_max_segments
-    accuracy = {}
-    for source in heldout:
-        solved = solve(run.model, source.puzzles, limit)
-        accuracy[source.name] = {
-            "puzzles": len(source),
-            "exact": round(float(solved.exact(source.answers).mean()), 4),
-            "mean_segments": round(float(solved.segments.mean()), 3),
-        }
-    canaries, exact = _canaries(run, heldout)
-    name = name or run.recipe.task
+    recipe, saved = read_run(run_dir)
+    task = recipe.codec
+    model = best_network(recipe, saved).to(pick_device(device))
+    sources = load_sources(recipe, task, run_dir)
+    _, heldout = split_sources(sources, recipe.data.heldout)
+    limit = model.config.halt_max_segments
+    said = [
+        unroll(model, task, source.puzzles, source.answers, source.puzzle_ids, segments=LOOK_AHEAD * limit)
+        for source in heldout
+    ]
+    identifiers = _identifiers(recipe)
+    canaries, exact = _canaries(task, heldout, said, identifiers)
+    name = name or recipe.task_name
     version = registry.next_version(name, datetime.now(UTC).date())
-    card: dict[str, Any] = {
-        "recipe": run.recipe.to_dict(),
-        "step": run.step,
-        "data": [source.card() for source in load_sources(run.recipe, run.task, run_dir)],
-        "heldout": accuracy,
+    start = last_start(run_dir)
+    training: dict[str, Any] = {
+        "recipe": recipe.to_dict(),
+        "step": int(saved.facts["step"]),
+        "seconds": saved.facts.get("seconds"),
+        "hardware": start.get("hardware"),
+        "precision": start.get("precision"),
+        "judged_by": "test" if any(source.heldout is not None for source in sources) else "train",
+        "data": [source.card() for source in sources],
+        "heldout": {source.name: _accuracy(s) for source, s in zip(heldout, said, strict=True)},
         "max_segments": limit,
         "torch": torch.__version__,
         "published": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     info = write_checkpoint(
-        registry.writable / name / version,
-        task=run.task.describe(),
-        architecture=run.model.config,
-        weights=serialise(run.model),
+        registry.place(name, version),
+        task=task.describe(),
+        architecture=model.config,
+        weights=lambda path: write_weights(model, path),
         canaries=canaries,
         canary_accuracy=max(0.0, round(exact - CANARY_MARGIN, 3)),
-        training=card,
+        training=training,
+        identifiers={text: row for row, text in enumerate(identifiers)} if identifiers else None,
+        card=model_card(name, version, model, training, differences(recipe)),
     )
+    registry.share(name, version)
     return registry.use(name, version) if use else info
 
 
-def _canaries(run: Run, heldout: list[Source]) -> tuple[list[Canary], float]:
+def _accuracy(said: Trajectory) -> dict[str, Any]:
+    """Of one source's held-out puzzles: under ACT, and after every number of segments."""
+    halts = said.halts()
+    numbers = sorted({*doublings(said.exact.shape[1]), said.limit})
+    return {
+        "puzzles": len(said),
+        "exact": round(float(at(said.exact, halts).mean()), 4),
+        "mean_segments": round(float(halts.mean()), 3),
+        "exact_by_segments": {str(n): round(float(said.exact[:, n - 1].mean()), 4) for n in numbers},
+    }
+
+
+def _canaries(
+    task: Task, heldout: list[Source], said: list[Trajectory], identifiers: list[str]
+) -> tuple[list[Canary], float]:
     """A few held-out puzzles from every source, and the share of them that the model answers exactly."""
     share = max(1, CANARIES // len(heldout))
     canaries, exact = [], []
-    for source in heldout:
-        puzzles, answers = source.puzzles[:share], source.answers[:share]
-        exact += solve(run.model, puzzles, run.model.config.halt_max_segments).exact(answers).tolist()
+    for source, answers in zip(heldout, said, strict=True):
+        few = source.rows(np.arange(min(share, len(source))))
+        exact += at(answers.exact, answers.halts())[: len(few)].tolist()
+        names = [None] * len(few) if few.puzzle_ids is None else [identifiers[row] for row in few.puzzle_ids]
         canaries += [
-            Canary(run.task.format(puzzle, like=""), run.task.format(answer, like=""))
-            for puzzle, answer in zip(puzzles, answers, strict=True)
+            Canary(task.format(puzzle, like=""), task.format(answer, like=""), name)
+            for puzzle, answer, name in zip(few.puzzles, few.answers, names, strict=True)
         ]
     return canaries, sum(exact) / len(exact)
+
+
+def _identifiers(recipe: Recipe) -> list[str]:
+    """The names of the puzzle embeddings, by row; none where all puzzles share one."""
+    named = [read_identifiers(Path(path)) for path in recipe.data.dataset if is_dataset(Path(path))]
+    return next((names for names in named if len(names) > 1), [])

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from model.config import HRMConfig
 from model.hrm import Gradient
-
-RECIPE_DIR = Path(__file__).parent / "recipes"
+from model.tasks import Task, task_from
 
 
 class RecipeError(ValueError):
@@ -46,6 +42,13 @@ class DataRecipe:
     """Steps in which harder puzzles (more cells to find) come in little by little (0: all from the start)."""
     heldout: int = 512
     """Puzzles set aside, drawn evenly from all sources, to judge the run by."""
+    judge_on_test: bool = False
+    """Judge by the folders' test splits, as upstream does, and not by training puzzles set aside: all of those are
+    trained on, but the best weights are chosen by the test. Data with puzzle identifiers is always judged so."""
+
+    def __post_init__(self) -> None:
+        if self.heldout == 0:
+            raise RecipeError("data.heldout must be at least 1: the best weights are chosen by these puzzles")
 
 
 @dataclass(slots=True)
@@ -54,6 +57,9 @@ class TrainRecipe:
 
     steps: int = 10_000
     batch_size: int = 128
+    """Rows of the running batch, over all processes."""
+    accumulate: int = 1
+    """Parts in which each process reasons over its rows, one after the other: less memory, the same result."""
     optimiser: Literal["adam_atan2", "muon"] = "adam_atan2"
     """adam_atan2 is the paper's; muon learns several times more from a step where the batch is small."""
     lr: float = 1e-4
@@ -62,6 +68,9 @@ class TrainRecipe:
     """The learning rate falls linearly to this share of itself over the last fifth of the run (1: constant)."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     weight_decay: float = 1.0
+    puzzle_lr: float = 1e-4
+    """Of the puzzle embeddings, which SignSGD moves; it warms up and falls as `lr` does."""
+    puzzle_weight_decay: float = 1.0
     ema: float = 0.999
     gradient: Gradient = "last_step"
     exploration: float = 0.1
@@ -73,6 +82,21 @@ class TrainRecipe:
     compile: bool = True
     eval_every: int = 1000
     save_every: int = 250
+    patience: int = 0
+    """Evaluations without a better held-out accuracy after which the run ends (0: never). They count once it has solved
+    a puzzle."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "eval_every", "save_every"):
+            if getattr(self, name) == 0:
+                raise RecipeError(f"train.{name} must be at least 1")
+        for name in ("exploration", "ema", "final_lr_share", "target_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise RecipeError(f"train.{name} must be from 0 to 1, not {getattr(self, name)}")
+        if not self.target_share:
+            raise RecipeError("train.target_share must be above 0: q_continue is never trained")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"train.betas must be two numbers from 0 to below 1, not {self.betas}")
 
 
 @dataclass(slots=True)
@@ -80,108 +104,43 @@ class Recipe:
     """A named run."""
 
     name: str
-    task: str
-    summary: str
+    task: dict[str, Any]
+    """What `model.tasks.task_from` reads."""
     model: dict[str, Any]
     data: DataRecipe
     train: TrainRecipe
+    summary: str = ""
+    cost: str = ""
+    """What the run takes, where somebody knows."""
+    accuracy: str = ""
+    """What to expect of it, where somebody knows."""
+    prepare: str = ""
+    """The command that makes its data, where it needs some."""
+
+    @property
+    def task_name(self) -> str:
+        """How the registry calls the task."""
+        return self.codec.name
+
+    @property
+    def codec(self) -> Task:
+        """The task in the recipe's shape; raises RecipeError."""
+        try:
+            return task_from(self.task)
+        except ValueError as error:
+            raise RecipeError(f"{self.name}: {error}") from None
+
+    def architecture(self, num_puzzles: int) -> HRMConfig:
+        """The network for data with so many puzzle identifiers; raises RecipeError or ConfigError."""
+        codec = self.codec
+        fixed = {"vocab_size": codec.vocab_size, "seq_len": codec.seq_len, "num_puzzles": num_puzzles}
+        if named := sorted(set(fixed) & set(self.model)):
+            raise RecipeError(f"model.{named[0]} follows from the task and its data; leave it out")
+        config = HRMConfig.from_dict(fixed | self.model)
+        if num_puzzles > 1 and not config.puzzle_emb_ndim:
+            raise RecipeError("the data tells puzzles apart by identifiers: set model.puzzle_emb_ndim")
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for the run's state and the checkpoint's card."""
         return dataclasses.asdict(self)
-
-
-def recipe_names() -> list[str]:
-    """The recipes that ship with the package."""
-    return sorted(path.stem for path in RECIPE_DIR.glob("*.toml"))
-
-
-def load_recipe(name: str, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe by name or path and apply `key=value` overrides; raises RecipeError."""
-    path = Path(name) if name.endswith(".toml") else RECIPE_DIR / f"{name}.toml"
-    if not path.is_file():
-        raise RecipeError(f"no recipe {name!r}; known: {', '.join(recipe_names())}")
-    try:
-        raw = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path.name}: {error}") from None
-    for override in overrides:
-        _override(raw, override)
-    return _build(path.stem, raw)
-
-
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """What `Recipe.to_dict` gave; raises RecipeError."""
-    return _build(values["name"], {key: value for key, value in values.items() if key != "name"})
-
-
-def _override(raw: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    section, dot, name = key.partition(".")
-    if not separator:
-        raise RecipeError(f"an override reads key=value, not {text!r}")
-    sections = {"data": DataRecipe, "train": TrainRecipe}
-    if not dot:
-        homes = [s for s, kind in sections.items() if key in _fields(kind)]
-        if not homes:
-            raise RecipeError(_unknown(key, [n for kind in sections.values() for n in _fields(kind)]))
-        section, name = homes[0], key
-    if section in sections and name not in _fields(sections[section]):
-        raise RecipeError(_unknown(key, [f"{section}.{n}" for n in _fields(sections[section])]))
-    if section not in (*sections, "model"):
-        raise RecipeError(_unknown(key, ["data", "model", "train"]))
-    raw.setdefault(section, {})[name] = _parse_value(value)
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _build(name: str, raw: dict[str, Any]) -> Recipe:
-    if unknown := sorted(set(raw) - {"task", "summary", "model", "data", "train"}):
-        raise RecipeError(f"{name}: unknown key {unknown[0]!r}")
-    if "task" not in raw:
-        raise RecipeError(f"{name}: the key 'task' is missing")
-    return Recipe(
-        name=name,
-        task=raw["task"],
-        summary=raw.get("summary", ""),
-        model=raw.get("model", {}),
-        data=_section(DataRecipe, "data", raw.get("data", {})),
-        train=_section(TrainRecipe, "train", raw.get("train", {})),
-    )
-
-
-def _section(kind: type[Any], section: str, values: dict[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    read: dict[str, Any] = {}
-    for name, given in values.items():
-        if name not in hints:
-            raise RecipeError(_unknown(f"{section}.{name}", [f"{section}.{n}" for n in hints]))
-        value = given.split(",") if isinstance(given, str) and get_origin(hints[name]) is list else given
-        if not _fits(value, hints[name]):
-            raise RecipeError(f"{section}.{name}: {value!r} is not {hints[name]}")
-        read[name] = value
-    return kind(**read)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if options := get_args(hint):
-        return value in options
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is hint
-
-
-def _fields(kind: type[Any]) -> list[str]:
-    return [f.name for f in dataclasses.fields(kind)]
-
-
-def _unknown(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"unknown key {key!r}; the nearest is {near[0]!r}"

@@ -1,17 +1,17 @@
-"""What a run tells while it runs: a bar on a terminal, plain lines elsewhere, and JSON lines always."""
+"""What a run tells while it runs: a bar on a terminal, plain lines elsewhere, and the log always."""
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from training.log import Sink
 from training.recipe import Recipe
 from training.trainer import StepResult
 
@@ -20,6 +20,7 @@ from training.trainer import StepResult
 class Window:
     """Steps since the last line of the log."""
 
+    batch_size: int
     steps: list[StepResult] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
@@ -28,24 +29,24 @@ class Window:
         self.steps.append(result)
 
     def means(self) -> dict[str, Any]:
-        """Means over the steps; `exact` and `segments` over the rows that halted in them."""
+        """Means over the steps; `exact` and `segments` over the rows that halted in them; a sample is a row's step."""
         halted = sum(step.halted for step in self.steps)
         row: dict[str, Any] = {"step": self.steps[-1].step, "lr": self.steps[-1].lr}
-        for name in ("loss", "token_loss", "halt_loss", "continue_loss"):
+        for name in ("loss", "token_loss", "halt_loss", "continue_loss", "cells"):
             row[name] = round(sum(getattr(step, name) for step in self.steps) / len(self.steps), 6)
         for name in ("exact", "segments"):
             total = sum(getattr(step, name) * step.halted for step in self.steps if step.halted)
             row[name] = round(total / halted, 4) if halted else None
-        row["steps_per_s"] = round(len(self.steps) / (time.perf_counter() - self.started), 3)
-        return row
+        pace = len(self.steps) / (time.perf_counter() - self.started)
+        return row | {"steps_per_s": round(pace, 3), "samples_per_s": round(pace * self.batch_size, 1)}
 
 
 class Reporter:
-    """Use as a context manager; the log is appended to, so that a resumed run continues it."""
+    """Use as a context manager. `speaks` is False in all processes but one, which then have no sinks either."""
 
-    def __init__(self, recipe: Recipe, log: Path, done: int) -> None:
-        self._console = Console(stderr=True)
-        self._file = log.open("a", encoding="utf-8")
+    def __init__(self, recipe: Recipe, sinks: Sequence[Sink], done: int, speaks: bool) -> None:
+        self._console = Console(stderr=True, quiet=not speaks, highlight=False, soft_wrap=True)
+        self._sinks = sinks
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, TextColumn("{task.fields[state]}"), console=self._console)
         self._bar.disable = not self._console.is_terminal
@@ -57,29 +58,37 @@ class Reporter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._bar.stop()
-        self._file.close()
+        for sink in self._sinks:
+            sink.close()
 
-    def steps(self, window: Window) -> None:
+    def started(self, facts: dict[str, Any]) -> None:
+        """What the run computes with."""
+        self._write({"event": "start", **facts})
+
+    def steps(self, line: dict[str, Any]) -> None:
         """A line of the log: means over the last steps."""
-        row = window.means()
-        self._write({"event": "steps", **row})
-        exact = "-" if row["exact"] is None else f"{row['exact']:.3f}"
-        segments = "-" if row["segments"] is None else f"{row['segments']:.1f}"
-        state = f"loss {row['token_loss']:.3f}, exact {exact}, segments {segments}, {row['steps_per_s']:.2f} steps/s"
-        self._bar.update(self._run, completed=row["step"], state=state)
-        self._say(f"step {row['step']}: {state}")
+        self._write({"event": "steps", **line})
+        exact = "-" if line["exact"] is None else f"{line['exact']:.3f}"
+        segments = "-" if line["segments"] is None else f"{line['segments']:.1f}"
+        state = f"loss {line['token_loss']:.3f}, exact {exact}, segments {segments}, {line['steps_per_s']:.2f} steps/s"
+        self._bar.update(self._run, completed=line["step"], state=state)
+        if not self._console.is_terminal:
+            self._console.print(f"step {line['step']}: {state}")
 
     def judged(self, step: int, source: str, exact: float, segments: float) -> None:
         """The verdict of the held-out puzzles of one source."""
         self._write({"event": "heldout", "step": step, "source": source, "exact": exact, "segments": segments})
-        self._console.print(
-            f"step {step}: held out from {source}: exact {exact:.3f}, segments {segments:.2f}", highlight=False
-        )
+        self._console.print(f"step {step}: held out from {source}: exact {exact:.3f}, segments {segments:.2f}")
 
-    def _say(self, line: str) -> None:
-        if not self._console.is_terminal:
-            self._console.print(line, highlight=False)
+    def warn(self, step: int, text: str) -> None:
+        """A sign that something goes wrong, and what to do."""
+        self._write({"event": "warning", "step": step, "text": text})
+        self._console.print(f"step {step}: warning: {text}", markup=False)
+
+    def say(self, text: str) -> None:
+        """Something that only people want to know."""
+        self._console.print(text, markup=False)
 
     def _write(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"time": round(time.time(), 3), **entry}) + "\n")
-        self._file.flush()
+        for sink in self._sinks:
+            sink.write(entry)

@@ -1,6 +1,7 @@
 import pytest
 
-from training.recipe import RecipeError, load_recipe, recipe_from_dict, recipe_names
+from training.recipe import RecipeError
+from training.recipe_file import differences, load_recipe, recipe_from_dict, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -8,6 +9,10 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
     recipe = load_recipe(name)
     assert recipe.summary
     assert recipe_from_dict(recipe.to_dict()) == recipe
+    config = recipe.architecture(num_puzzles=1)
+    assert config.seq_len == recipe.codec.seq_len
+    assert recipe.train.batch_size % recipe.train.accumulate == 0
+    assert differences(recipe) == []
 
 
 def test_overrides_reach_their_section():
@@ -17,6 +22,29 @@ def test_overrides_reach_their_section():
     assert (recipe.train.steps, recipe.train.lr, recipe.train.compile) == (5, 2e-3, False)
     assert recipe.data.csv == ["a.csv", "b.csv"]
     assert recipe.model["hidden_size"] == 64
+    assert sorted(differences(recipe)) == [
+        "data.csv=a.csv,b.csv", "model.hidden_size=64", "train.compile=false", "train.lr=0.002", "train.steps=5",
+    ]  # fmt: skip
+    assert load_recipe("sudoku-cpu", differences(recipe)) == recipe
+
+
+def test_a_recipe_describes_its_task():
+    recipe = load_recipe("maze-cpu", ["task.shape=[5, 7]"])
+    assert (recipe.task_name, recipe.codec.seq_len) == ("maze", 35)
+    with pytest.raises(RecipeError, match="shape"):
+        _ = load_recipe("maze-cpu", ["task.shape=five"]).codec
+
+
+def test_a_recipe_may_build_on_another(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "sudoku-cpu"\nsummary = "Mine."\n[train]\nlr = 0.5\n')
+    mine, base = load_recipe(str(path)), load_recipe("sudoku-cpu")
+    assert (mine.name, mine.summary, mine.train.lr) == ("mine", "Mine.", 0.5)
+    assert (mine.train.steps, mine.model, mine.data) == (base.train.steps, base.model, base.data)
+    assert differences(mine) is None
+    path.write_text('base = "no-such"')
+    with pytest.raises(RecipeError, match=r"mine\.toml: no recipe 'no-such' to build on"):
+        load_recipe(str(path))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +56,12 @@ def test_overrides_reach_their_section():
         ("train.steps=many", "train.steps: 'many'"),
         ("train.steps=1.5", "train.steps: 1.5"),
         ("train.gradient=all", "train.gradient: 'all'"),
-        ("trian.steps=5", "the nearest is 'train'"),
+        ("trian.steps=5", "the nearest is 'train.steps'"),
+        ("model.hiden_size=5", "the nearest is 'model.hidden_size'"),
+        ("train.lr=-1", "train.lr: -1 is not a number from 0"),
+        ("train.batch_size=0", "train.batch_size must be at least 1"),
+        ("train.target_share=1.5", "train.target_share must be from 0 to 1"),
+        ("data.heldout=0", "data.heldout must be at least 1"),
     ],
 )
 def test_a_wrong_override_is_named(override, message):

@@ -2,11 +2,15 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
-from training.state import STATE_FILE, StateError, load_state, save_state
+from tests.training.conftest import few_pool, tiny_recipe
+from training.errors import RunError, StateError
+from training.state import STATE_FILE, load_state, save_state
 from training.trainer import Trainer
+from training.world import World
 
 
 def parameters(trainer):
@@ -14,7 +18,7 @@ def parameters(trainer):
 
 
 def test_parameters_are_updated_after_every_segment(recipe, pool):
-    trainer = Trainer(recipe, pool, "cpu")
+    trainer = Trainer(recipe, pool, World())
     seen = [parameters(trainer)]
     for _ in range(4):
         trainer.advance()
@@ -25,7 +29,7 @@ def test_parameters_are_updated_after_every_segment(recipe, pool):
 
 def test_rows_are_replaced_when_they_halt(recipe, pool):
     recipe.train.lr, recipe.train.exploration = 0.0, 0.0
-    trainer = Trainer(recipe, pool, "cpu")
+    trainer = Trainer(recipe, pool, World())
     results = [trainer.advance() for _ in range(5)]
     assert [r.halted for r in results[:3]] == [0, 0, 0]  # the q-head of a fresh network is unwilling
     assert results[3].halted == 8
@@ -36,14 +40,14 @@ def test_rows_are_replaced_when_they_halt(recipe, pool):
 def test_learns_to_copy_givens(recipe, pool):
     recipe.train.steps, recipe.train.lr = 150, 1e-2
     recipe.train.weight_decay = 0.0
-    trainer = Trainer(recipe, pool, "cpu")
+    trainer = Trainer(recipe, pool, World())
     losses = [trainer.advance().token_loss for _ in range(150)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
 def test_ema_follows_the_weights(recipe, pool):
     recipe.train.ema = 0.5
-    trainer = Trainer(recipe, pool, "cpu")
+    trainer = Trainer(recipe, pool, World())
     before = [p.clone() for p in trainer.ema.model.parameters()]
     trainer.advance()
     for old, average, now in zip(before, trainer.ema.model.parameters(), trainer.model.parameters(), strict=True):
@@ -53,15 +57,15 @@ def test_ema_follows_the_weights(recipe, pool):
 @pytest.mark.parametrize("optimiser", ["adam_atan2", "muon"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path, optimiser):
     recipe.train.optimiser = optimiser
-    through = Trainer(recipe, pool, "cpu")
+    through = Trainer(recipe, pool, World())
     for _ in range(13):
         through.advance()
-    first = Trainer(recipe, pool, "cpu")
+    first = Trainer(recipe, pool, World())
     for _ in range(6):
         first.advance()
     save_state(tmp_path, first.tensors(), {"step": first.step})
     saved = load_state(tmp_path)
-    second = Trainer(recipe, pool, "cpu")
+    second = Trainer(recipe, pool, World())
     second.load(saved.tensors, saved.facts["step"])
     for _ in range(7):
         second.advance()
@@ -71,17 +75,39 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp
 
 def test_a_share_of_rows_trains_q_continue_in_turn(recipe, pool):
     recipe.train.target_share = 0.25
-    trainer = Trainer(recipe, pool, "cpu")
-    windows = []
+    trainer = Trainer(recipe, pool, World())
+    turns = []
     for _ in range(4):
-        windows.append(trainer._target_rows().tolist())
+        turns.append(list(range(8))[trainer._target_rows(slice(0, 8))])
         trainer.advance()
-    assert sorted(itertools.chain(*windows)) == list(range(8))
+    assert sorted(itertools.chain(*turns)) == list(range(8))
+    assert {len(turn) for turn in turns} == {2}
+
+
+@pytest.mark.parametrize("target_share", [1.0, 0.25])
+def test_accumulating_gradients_over_parts_of_the_batch_changes_nothing(pool, target_share):
+    trainers = []
+    for parts in (1, 2):
+        recipe = tiny_recipe(halt_rule="halt_over_zero")
+        recipe.train.accumulate, recipe.train.target_share = parts, target_share
+        trainers.append(Trainer(recipe, pool, World()))
+        results = [trainers[-1].advance() for _ in range(10)]
+    torch.testing.assert_close(*(parameters(trainer) for trainer in trainers), atol=1e-5, rtol=0)
+    assert results[-1].halted in (0, 8)
+
+
+def test_parts_must_be_equal_and_large_enough(recipe, pool):
+    recipe.train.accumulate = 3
+    with pytest.raises(RunError, match=r"8 rows a process cannot be split into train\.accumulate=3 equal parts"):
+        Trainer(recipe, pool, World())
+    recipe.train.accumulate, recipe.train.target_share = 4, 0.25
+    with pytest.raises(RunError, match=r"lower train\.accumulate or raise train\.target_share"):
+        Trainer(recipe, pool, World())
 
 
 def test_the_learning_rate_warms_up_and_may_fall_at_the_end(recipe, pool):
     recipe.train.steps, recipe.train.warmup_steps, recipe.train.final_lr_share = 100, 10, 0.1
-    trainer = Trainer(recipe, pool, "cpu")
+    trainer = Trainer(recipe, pool, World())
     rates = {}
     for step in (0, 9, 50, 80, 90, 99):
         trainer.step = step
@@ -89,8 +115,34 @@ def test_the_learning_rate_warms_up_and_may_fall_at_the_end(recipe, pool):
     assert rates == pytest.approx({0: 0.1, 9: 1.0, 50: 1.0, 80: 1.0, 90: 0.55, 99: 0.145})
 
 
+def test_a_state_of_another_network_is_refused(recipe, pool):
+    saved = Trainer(recipe, pool, World()).tensors()
+    other = Trainer(tiny_recipe(hidden_size=24), pool, World())
+    with pytest.raises(StateError, match="belongs to another network"):
+        other.load(saved, 0)
+
+
+def test_puzzle_embeddings_are_trained_row_by_row_saved_and_shared_with_the_average(tmp_path):
+    ids = np.where(np.arange(32) % 2, 3, 5).astype(np.int32)
+    trainer = Trainer(tiny_recipe(puzzle_emb_ndim=16), few_pool(ids), World())
+    assert trainer.config.num_puzzles == 6
+    for _ in range(6):
+        trainer.advance()
+    table = trainer.model.puzzle_emb.weights
+    assert set(table.any(dim=1).nonzero().flatten().tolist()) == {3, 5}
+    assert trainer.ema.model.puzzle_emb.weights is table
+    save_state(tmp_path, trainer.tensors(), {})
+    again = Trainer(tiny_recipe(puzzle_emb_ndim=16), few_pool(ids), World())
+    again.load(load_state(tmp_path).tensors, 6)
+    assert torch.equal(again.model.puzzle_emb.weights, table)
+    for one in (trainer, again):
+        one.advance()
+    assert torch.equal(again.model.puzzle_emb.weights, table)
+    assert torch.equal(again.batch.puzzle_ids, trainer.batch.puzzle_ids)
+
+
 def test_a_damaged_state_is_named_and_left_alone(tmp_path, recipe, pool):
-    save_state(tmp_path, Trainer(recipe, pool, "cpu").tensors(), {"step": 0})
+    save_state(tmp_path, Trainer(recipe, pool, World()).tensors(), {"step": 0})
     path = tmp_path / STATE_FILE
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(StateError, match=r"state\.safetensors: the saved state is damaged"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Source:
             None: every puzzle is alone.
         puzzle_ids: the puzzle embedding of every puzzle, [n]. They were augmented when they were given their ids, so
             the pool shows them as they are.
+        num_puzzles: how many puzzle embeddings there are.
         heldout: what the data itself sets aside to be judged by; None: the last puzzles serve.
     """
 
@@ -37,6 +38,7 @@ class Source:
     licence: str | None = None
     starts: NDArray[np.integer[Any]] | None = None
     puzzle_ids: NDArray[np.int32] | None = None
+    num_puzzles: int = 1
     heldout: Source | None = None
 
     def __len__(self) -> int:
@@ -69,6 +71,14 @@ class Source:
         )
 
 
+class Sample(NamedTuple):
+    """A puzzle and its answer, each [L], and which puzzle embedding it has."""
+
+    puzzle: Tokens
+    answer: Tokens
+    puzzle_id: int
+
+
 class Pool:
     """Draws augmented samples. The same seed, step and row give the same sample on any machine.
 
@@ -78,21 +88,35 @@ class Pool:
 
     def __init__(self, task: Task, sources: list[Source], seed: int, easy_steps: int = 0) -> None:
         self.task, self.sources, self.seed, self.easy_steps = task, sources, seed, easy_steps
-        self._orders = [np.argsort((s.puzzles != s.answers).sum(axis=1), kind="stable") for s in sources]
+        self._orders = [easiest_first(source) for source in sources] if easy_steps else []
         weights = np.array([source.weight for source in sources])
-        self._cumulative = np.cumsum(weights / weights.sum())
+        self._bounds = np.cumsum(weights / weights.sum())[:-1]
+
+    @property
+    def num_puzzles(self) -> int:
+        """How many puzzle embeddings its samples need."""
+        return max(source.num_puzzles for source in self.sources)
 
     def rng(self, step: int, row: int) -> np.random.Generator:
         """The generator of everything random about the sample that `row` receives at `step`."""
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, row]))
 
-    def draw(self, rng: np.random.Generator, step: int) -> tuple[Tokens, Tokens]:
-        """One puzzle and its answer, each [L], under a random symmetry where they were not augmented before."""
-        which = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
-        source, order = self.sources[which], self._orders[which]
-        reach = EASY_SHARE + (1 - EASY_SHARE) * step / self.easy_steps if step < self.easy_steps else 1.0
-        index = order[rng.integers(ceil(reach * len(source)))]
+    def draw(self, rng: np.random.Generator, step: int) -> Sample:
+        """One puzzle under a random symmetry, or as it is where it was augmented before."""
+        which = int(np.searchsorted(self._bounds, rng.random(), side="right"))
+        source = self.sources[which]
+        if step < self.easy_steps:
+            reach = EASY_SHARE + (1 - EASY_SHARE) * step / self.easy_steps
+            index = self._orders[which][rng.integers(ceil(reach * len(source)))]
+        else:
+            index = rng.integers(len(source))
+        puzzle, answer = source.puzzles[index], source.answers[index]
         if source.puzzle_ids is not None:
-            return source.puzzles[index], source.answers[index]
+            return Sample(puzzle, answer, int(source.puzzle_ids[index]))
         symmetry = self.task.random_symmetry(rng)
-        return symmetry.apply(source.puzzles[index]), symmetry.apply(source.answers[index])
+        return Sample(symmetry.apply(puzzle), symmetry.apply(answer), 0)
+
+
+def easiest_first(source: Source) -> NDArray[np.intp]:
+    """The puzzles in order of how many cells there are to find, [n]."""
+    return np.argsort((source.puzzles != source.answers).sum(axis=1), kind="stable")

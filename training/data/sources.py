@@ -14,7 +14,7 @@ import numpy as np
 from model.tasks import Task, Tokens
 from training.data.csv_file import read_csv
 from training.data.errors import DataError
-from training.data.folder import read_split, sha256_of
+from training.data.folder import is_dataset, read_split, sha256_of
 from training.data.generators import GENERATED, GENERATOR_VERSION, OWN_LICENCE, Wanted, generate
 from training.data.pool import Source
 from training.data.progress import progress_line
@@ -32,9 +32,11 @@ def load_sources(recipe: Recipe, task: Task, cache_dir: Path) -> list[Source]:
     data = recipe.data
     sources = [_generated(recipe, task, cache_dir)] if data.generate else []
     sources += [_from_csv(Path(path), task, data.csv_weight) for path in data.csv]
-    sources += [_from_folder(Path(path), task, data.dataset_weight) for path in data.dataset]
+    sources += [_from_folder(Path(path), task, recipe) for path in data.dataset]
     if not sources:
         raise DataError(f"{recipe.name}: there is no data; set data.generate, data.csv or data.dataset")
+    if sum(source.puzzle_ids is not None for source in sources) > 1:
+        raise DataError(f"{recipe.name}: two datasets with identifiers of their own; build one from both")
     return sources
 
 
@@ -90,12 +92,14 @@ def _from_csv(path: Path, task: Task, weight: float) -> Source:
     return Source(path.name, table.puzzles[order], table.answers[order], weight, sha256_of([path]))
 
 
-def _from_folder(path: Path, task: Task, weight: float) -> Source:
-    """The training split. Where puzzles have ids it is judged by the test split: the ids mean nothing elsewhere."""
-    source = read_folder(path, "train", task, weight)
-    if source.puzzle_ids is None or not (path / "test").is_dir():
-        return source
-    return replace(source, heldout=read_folder(path, "test", task, weight))
+def _from_folder(path: Path, task: Task, recipe: Recipe) -> Source:
+    """The training split. Puzzles with ids are judged by the test split: their ids mean nothing elsewhere."""
+    if not is_dataset(path) and recipe.prepare:
+        raise DataError(f"{path}: no dataset there; make it with: {recipe.prepare}")
+    source = read_folder(path, "train", task, recipe.data.dataset_weight)
+    if recipe.data.judge_on_test or (source.puzzle_ids is not None and (path / "test").is_dir()):
+        return replace(source, heldout=read_folder(path, "test", task))
+    return source
 
 
 def read_folder(path: Path, split: str, task: Task, weight: float = 1.0) -> Source:
@@ -110,4 +114,5 @@ def read_folder(path: Path, split: str, task: Task, weight: float = 1.0) -> Sour
         licence=read.metadata.get("licence"),
         starts=read.group_starts,
         puzzle_ids=read.example_identifiers if read.metadata["num_puzzle_identifiers"] > 1 else None,
+        num_puzzles=read.metadata["num_puzzle_identifiers"],
     )

@@ -13,7 +13,7 @@ from training.recipe import DataRecipe, Recipe, TrainRecipe
 
 
 def make_recipe(task="sudoku", seed=0, **data):
-    return Recipe("mine", task, "", {}, DataRecipe(**data), TrainRecipe(seed=seed))
+    return Recipe("mine", get_task(task).describe(), {}, DataRecipe(**data), TrainRecipe(seed=seed))
 
 
 def test_generated_csv_and_dataset_come_in_this_order_with_their_weights(sudoku, sudoku_csv, tmp_path):

@@ -1,0 +1,1 @@
+"""How well a network answers puzzles whose answers are known."""

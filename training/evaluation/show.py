@@ -1,0 +1,83 @@
+"""An evaluation as tables for people, narrow enough for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from training.evaluation.evaluate import Accuracy, Evaluation
+from training.evaluation.statistics import BINS, Reliability, Share
+
+
+def show(evaluation: Evaluation, console: Console) -> None:
+    """Print everything; what is exact comes with its 95 % interval."""
+    console.print(f"{evaluation.puzzles} puzzles, M_max {evaluation.limit}")
+    _show_groups("under ACT, by source", evaluation.sources, evaluation.act, console)
+    if len(evaluation.difficulties) > 1:
+        _show_groups(f"under ACT, by {evaluation.measure}", evaluation.difficulties, None, console)
+    _show_segments(evaluation, console)
+    _show_reliability(evaluation.at_halt, evaluation.at_every_segment, console)
+    if evaluation.votes:
+        votes = evaluation.votes
+        title = f"votes on {votes.tests} tests of {votes.tasks} tasks, in Kaggle's metric and in upstream's"
+        table = _table(title, "", "Kaggle", "95 %", "upstream")
+        for attempts, share in votes.outputs.items():
+            table.add_row(f"pass@{attempts}", *_exact(share), f"{votes.task_means[attempts]:.1%}")
+        console.print(table)
+
+
+def _show_groups(title: str, groups: dict[str, Accuracy], everything: Accuracy | None, console: Console) -> None:
+    graded = any(accuracy.optimal for accuracy in groups.values())
+    columns = ["", "puzzles", "exact", "95 %", "valid", *(["best"] if graded else []), "cells", "segments"]
+    table = _table(title, *columns, "if exact", "if not")
+    for name, accuracy in [*groups.items(), *([("all", everything)] if everything else [])]:
+        optimal = [_share(accuracy.optimal)] if graded else []
+        table.add_row(
+            name, str(accuracy.exact.total), *_exact(accuracy.exact), _share(accuracy.valid), *optimal,
+            f"{accuracy.cells:.2%}", *map(_segments, (accuracy.segments, accuracy.of_exact, accuracy.of_wrong)),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _show_segments(evaluation: Evaluation, console: Console) -> None:
+    table = _table("by segments", "segments", "exact", "95 %", "valid", "cells", "ACT exact", "95 %", "ACT segments")
+    for number, fixed in evaluation.fixed.items():
+        limited = evaluation.limited[number]
+        table.add_row(
+            str(number), *_exact(fixed.exact), _share(fixed.valid), f"{fixed.cells:.2%}", *_exact(limited.exact),
+            _segments(limited.segments),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _show_reliability(at_halt: Reliability, at_every_segment: Reliability, console: Console) -> None:
+    errors = f"calibration error {at_halt.error:.3f}, at every segment {at_every_segment.error:.3f}"
+    table = _table(f"sigmoid(q_halt) at the end: {errors}", "predicted", "puzzles", "mean", "exact")
+    for i, (count, predicted, observed) in enumerate(
+        zip(at_halt.counts, at_halt.predicted, at_halt.observed, strict=True)
+    ):
+        if count:
+            table.add_row(f"{i / BINS:.1f} to {(i + 1) / BINS:.1f}", str(count), f"{predicted:.3f}", f"{observed:.3f}")
+    console.print(table)
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _exact(share: Share) -> tuple[str, str]:
+    low, high = share.interval
+    return f"{share.value:.1%}", f"{100 * low:.1f}-{100 * high:.1f}"
+
+
+def _share(share: Share | None) -> str:
+    return "-" if share is None else str(share)
+
+
+def _segments(mean: float) -> str:
+    return f"{mean:.2f}" if mean else "-"

@@ -1,0 +1,93 @@
+"""How much memory a run takes: measured while it runs, foreseen where running out would end the process silently."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from model.config import HRMConfig
+from model.device import free_memory, pick_dtype
+from model.hrm import HRM, Carry
+from model.weights import PUZZLE_TABLE
+from training.errors import RunError
+from training.objective import Objective
+from training.recipe import TrainRecipe
+
+_COPIES = 5
+"""Of each parameter: itself, its gradient, its average, and two states of the optimiser."""
+_COMPILED_SHARE = 0.5
+"""About what a compiled graph keeps for the backward pass, of what the eager one does."""
+_GIB = 1 << 30
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held: on the device, or in all where that is a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def require_memory(config: HRMConfig, settings: TrainRecipe, rows: int) -> None:
+    """Raise RunError where a CPU has too little memory free for so many rows.
+
+    There the system would end the process without a word; other devices say so themselves (see `memory_errors`).
+    """
+    free = free_memory(torch.device("cpu"))
+    if free is None:
+        return
+    with torch.device("meta"):
+        state = HRM(config).state_dict()
+    table = state.get(PUZZLE_TABLE, torch.empty(0, device="meta"))
+    weights = sum(value.nbytes for value in state.values()) - table.nbytes
+    dtype = pick_dtype(settings.precision, torch.device("cpu"))
+    carry = 2 * rows * config.total_len * config.hidden_size * dtype.itemsize
+    held = _COPIES * weights + table.nbytes + 2 * carry
+    if held < free:
+        kept = _kept_a_row(config, settings, dtype) * (_COMPILED_SHARE if settings.compile else 1.0)
+        if held + kept * rows / settings.accumulate < free:
+            return
+        fitting = [n for n in range(1, rows + 1) if rows % n == 0 and held + kept * rows / n < free]
+        advice = f"set train.accumulate={fitting[0]}" if fitting else "lower train.batch_size"
+        held += int(kept * rows / settings.accumulate)
+    else:
+        advice = "take a smaller model"
+    raise RunError(f"the run needs about {held / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free: {advice}")
+
+
+@contextmanager
+def memory_errors(device: torch.device) -> Iterator[None]:
+    """Turn what torch and numpy raise where memory runs out into a RunError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if type(error) is RuntimeError and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise RunError(f"the memory of {device} does not hold the run: raise train.accumulate") from None
+
+
+def _kept_a_row(config: HRMConfig, settings: TrainRecipe, dtype: torch.dtype) -> int:
+    """Bytes that autograd keeps for every further row: what two rows keep beyond one."""
+    objective = Objective(HRM(config), settings.gradient, compiled=False)
+    return _kept(objective, 2, dtype) - _kept(objective, 1, dtype)
+
+
+def _kept(objective: Objective, rows: int, dtype: torch.dtype) -> int:
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    model = objective.model
+    tokens = torch.ones(rows, model.config.seq_len, dtype=torch.int64)
+    carry: Carry = model.initial_carry(rows, dtype)
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        objective.run_segment(carry, tokens, tokens, model.puzzle_vectors(tokens[:, 0] * 0))
+    return sum(kept.values())
