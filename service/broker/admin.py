@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from service.broker import problems
 from service.broker.calls import Calls
@@ -25,6 +27,20 @@ class Requeue(StrEnum):
     FULL = "full"
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server behind the queue."""
+
+    name: str
+    version: tuple[int, ...]
+    append_only: bool
+    policy: str
+    """What it does when its memory is full."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {'.'.join(map(str, self.version))}"
+
+
 class QueueAdmin:
     """Blocking; every method may raise BrokerError."""
 
@@ -42,6 +58,18 @@ class QueueAdmin:
     def ping(self) -> None:
         """Knock at Redis."""
         self._calls.command("PING")
+
+    def server(self) -> Server:
+        """What Redis says of itself."""
+        info: dict[str, Any] = self._calls.command("INFO")
+        valkey = info.get("valkey_version")
+        version = str(valkey or info.get("redis_version", "0"))
+        return Server(
+            name="Valkey" if valkey else "Redis",
+            version=tuple(int(part) for part in version.split(".") if part.isdigit()),
+            append_only=bool(info.get("aof_enabled")),
+            policy=str(info.get("maxmemory_policy")),
+        )
 
     def tasks(self) -> list[str]:
         """All tasks that ever had a job, sorted."""

@@ -16,6 +16,7 @@ _COMMANDS = {
     "solve": "solve puzzles, here or on a server",
     "checkpoint": "list, verify, choose, import, export and prune checkpoints",
     "config": "show every setting, its value and where that comes from",
+    "doctor": "check that it will work here, before a start",
     "dead": "list or requeue the puzzles that crashed their workers",
 }
 

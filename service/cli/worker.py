@@ -10,6 +10,7 @@ from service.cli.flags import CommandError, add_fields, worker_extra
 from service.cli.settings import settings_from
 from service.lifeline import hold_lifeline
 from service.logs import configure_logs
+from service.packages import require_one_onnxruntime
 from service.settings import Settings, SettingsError
 
 
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logs(settings.log_level, settings.log_format)
     try:
         broker_config(settings)  # wrong ones are told before torch is loaded
+        require_one_onnxruntime()
     except SettingsError as error:
         raise CommandError(str(error)) from None
     with worker_extra():
