@@ -87,10 +87,10 @@ class CheckpointInfo:
         return float(self.config["canary"]["accuracy"])
 
     @property
-    def card(self) -> dict[str, Any]:
-        """What training, or an import, wrote about it; nobody checks it."""
-        card = self.config.get("training")
-        return card if isinstance(card, dict) else {}
+    def training(self) -> dict[str, Any]:
+        """What training, or an import, wrote about itself; nobody checks it."""
+        training = self.config.get("training")
+        return training if isinstance(training, dict) else {}
 
     @cached_property
     def architecture(self) -> HRMConfig:
@@ -108,10 +108,10 @@ class CheckpointInfo:
         path = self.path / IDENTIFIERS_FILE
         if not path.is_file():
             return None
-        rows, count = _read_json(path), self.architecture.num_puzzles
+        rows, network = _read_json(path), self.architecture
         for identifier, row in rows.items():
-            if type(row) is not int or not 0 <= row < count:
-                raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; there are {count}")
+            if type(row) is not int or (network.puzzle_emb_ndim and not 0 <= row < network.num_puzzles):
+                raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; there are {network.num_puzzles}")
         return rows
 
     def canaries(self) -> list[Canary]:

@@ -97,7 +97,7 @@ def import_upstream(
     rows = read_identifiers(identifiers, upstream.config.num_puzzles) if identifiers else upstream.identifiers
     network = upstream.network()
     canaries, accuracy = record_canaries(network, task, rows)
-    card = {
+    training = {
         "upstream": {"file": upstream.file.name, "arch": upstream.arch, "dtypes": upstream.dtypes},
         "step": upstream.step,
         "max_segments": upstream.config.halt_max_segments,
@@ -110,7 +110,7 @@ def import_upstream(
         weights=lambda file: write_weights(network, file),
         canaries=canaries,
         canary_accuracy=accuracy,
-        training=card,
+        training=training,
         identifiers=rows,
     )
     registry.share(info.task, info.version)
@@ -126,7 +126,7 @@ def export_upstream(info: CheckpointInfo, directory: Path) -> Path:
         CheckpointError: it is damaged, upstream's code could not run it, or the directory holds something.
     """
     info.verify()
-    step, origin = info.card.get("step"), info.card.get("upstream")
+    step, origin = info.training.get("step"), info.training.get("upstream")
     if not isinstance(origin, dict):
         origin = {"arch": arch_of(info.architecture)}
     return write_upstream(

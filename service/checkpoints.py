@@ -64,7 +64,7 @@ def _version(registry: Registry, task: str, version: str, current: str | None) -
         return VersionInfo(version=version, current=is_current, problem=str(error))
     if info is None:
         return VersionInfo(version=version, current=is_current)
-    published = info.card.get("published")
+    published = info.training.get("published")
     return VersionInfo(
         version=version,
         current=is_current,

@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import json
 
 import pytest
@@ -10,7 +12,7 @@ from model.checkpoint import Canary, CheckpointError, read_checkpoint, write_che
 from model.config import HRMConfig
 from model.hrm import HRM
 from model.tasks import get_task
-from model.weights import load_model, serialise
+from model.weights import load_model, serialise, write_weights
 
 CANARY = Canary(*get_task("sudoku").examples()[0])
 CPU = torch.device("cpu")
@@ -142,3 +144,36 @@ def test_weights_of_another_shape_are_refused_before_they_are_read(info, tiny):
     (info.path / "model.safetensors").write_bytes(save(state))
     with pytest.raises(CheckpointError, match=r"lm_head\.weight has shape \[11, 64\]"):
         load_model(info, CPU, torch.float32)
+
+
+def test_identifiers_must_name_rows_that_are_there(tmp_path, tiny_config):
+    model = HRM(dataclasses.replace(tiny_config, puzzle_emb_ndim=8, num_puzzles=2))
+    info = write(tmp_path / "sudoku" / "1", model, identifiers={"first": 0, "second": 1})
+    assert info.identifiers == {"first": 0, "second": 1}
+    info = write(tmp_path / "sudoku" / "2", model, identifiers={"third": 2})
+    with pytest.raises(CheckpointError, match="'third' has row 2; there are 2"):
+        _ = info.identifiers
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Expecting"),
+        ('{"puzzle": "1"}', "answer"),
+        ('{"puzzle": "1", "answer": "2"}', "expected 81 cells"),
+        ("[1]", "mapping"),
+    ],
+)
+def test_a_canary_that_cannot_be_read_is_named(info, line, message):
+    (info.path / "canary.jsonl").write_text(line + "\n")
+    with pytest.raises(CheckpointError, match=message):
+        info.canaries()
+
+
+def test_weights_can_be_written_by_a_function_and_are_read_back_before_they_appear(tmp_path, tiny):
+    info = write(tmp_path / "sudoku" / "1", tiny, weights=lambda path: write_weights(tiny, path))
+    info.verify()
+    assert info.config["weights"]["sha256"] == hashlib.sha256(serialise(tiny)).hexdigest()
+    with pytest.raises(CheckpointError, match="the task 'maze' has 81 of 6"):
+        write(tmp_path / "sudoku" / "2", tiny, task={"kind": "maze", "shape": [9, 9]})
+    assert [path.name for path in (tmp_path / "sudoku").iterdir()] == ["1"]

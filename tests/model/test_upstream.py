@@ -357,7 +357,7 @@ def test_the_golden_checkpoint_gives_what_upstreams_network_gave(tmp_path: Path)
     expected = np.load(golden / "expected.npz")
     info = import_upstream(Registry([tmp_path / "registry"]), golden, Reading("sudoku"))
     info.verify()
-    assert read_checkpoint(info.path).card["upstream"]["arch"]["name"] == HRM_NAME
+    assert read_checkpoint(info.path).training["upstream"]["arch"]["name"] == HRM_NAME
     network, count = load_model(info, torch.device("cpu"), torch.float32), len(expected["inputs"])
     runner = TorchRunner(network, count, torch.float32)
     slots = np.arange(count)
