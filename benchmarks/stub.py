@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from model.checkpoint import CheckpointInfo
+from model.checkpoint import Canary, CheckpointInfo, write_checkpoint
+from model.config import HRMConfig
+from model.registry import Registry
+from model.tasks import get_task
 from service.engine.runner import Admission, Readback, Runner, Slots
 from service.engine.table import Table
 from service.settings import Settings
@@ -74,3 +78,24 @@ class StubLoader:
     def describe(self) -> dict[str, object]:
         """That it is a stub."""
         return {"device": "none", "precision": "none", "backend": "stub"}
+
+    def memory(self) -> dict[str, float]:
+        """None is taken."""
+        return {"used": 0.0, "free": 0.0}
+
+
+def stub_registry(root: Path, name: str = "sudoku") -> Path:
+    """A registry with one checkpoint whose weights are none: only stubs can serve it."""
+    task = get_task(name)
+    puzzle, answer = task.examples()[0]
+    write_checkpoint(
+        root / name / "stub",
+        task=task.describe(),
+        architecture=HRMConfig(vocab_size=task.vocab_size, seq_len=task.seq_len, halt_max_segments=16),
+        weights=b"none",
+        canaries=[Canary(puzzle, answer)],
+        canary_accuracy=1.0,
+        training={},
+    )
+    Registry([root]).use(name, "stub")
+    return root

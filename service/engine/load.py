@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from math import nan
 
 import torch
 
 from model.checkpoint import Canary, CheckpointError, CheckpointInfo
-from model.device import DeviceError, free_memory, pick_device, pick_dtype
+from model.device import DeviceError, free_memory, pick_device, pick_dtype, used_memory
 from model.hrm import HRM
 from model.weights import load_model, load_weights, memory_needed
 from service.engine.codec import encode
@@ -69,6 +70,11 @@ class Loader:
     def describe(self) -> dict[str, object]:
         """Device, precision and backend, for `/workers`."""
         return {"device": str(self.device), "precision": str(self.dtype).removeprefix("torch."), "backend": "torch"}
+
+    def memory(self) -> dict[str, float]:
+        """Bytes of the device: `used` by this process, and `free`."""
+        used, free = used_memory(self.device), free_memory(self.device)
+        return {"used": nan if used is None else used, "free": nan if free is None else free}
 
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:

@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from dataclasses import asdict
+from functools import partial
 from threading import Event
 
 from model.checkpoint import CheckpointInfo
@@ -48,6 +49,8 @@ class Worker:
         self._loaded = False
         self.metrics = WorkerMetrics(settings.max_segments_cap)
         self._loader = loader
+        for kind in ("used", "free"):
+            self.metrics.device_memory.labels(kind).set_function(partial(self._memory, kind))
         serving: dict[str, CheckpointInfo] = {}
         look_now = Event()
         self.observer = WorkerObserver(self.metrics, on_retired=lambda table: loader.release(table.runner))
@@ -80,6 +83,9 @@ class Worker:
         self.stopping.set()
         if not self._loaded:
             raise SystemExit(0)
+
+    def _memory(self, kind: str) -> float:
+        return self._loader.memory()[kind]
 
     def _drain(self) -> None:
         timeout_s = self._settings.drain_timeout_s
@@ -121,6 +127,8 @@ class Worker:
         """For `/readyz`."""
         if not self._loaded:
             return "loading checkpoints"
+        if not self._source.connected:
+            return "Redis has not answered yet"
         return "draining" if self.stopping.is_set() else None
 
 

@@ -51,6 +51,10 @@ class TableLoader(Protocol):
         """Device, precision and backend, for `/workers`."""
         ...
 
+    def memory(self) -> dict[str, float]:
+        """Bytes of the device, `used` and `free`, for the metrics."""
+        ...
+
 
 class Reloader:
     """Keeps what the engine serves in step with the registry.

@@ -74,6 +74,8 @@ class BrokerSource:
         self._told: Counter[tuple[str, str]] = Counter()
         self._give_up = float("inf")
         self._open = True
+        self.connected = False
+        """Whether Redis has taken our word once."""
         loops = {"fetch": self._fetch_loop, "publish": self._publish_loop, "control": self._control_loop}
         self._threads = {name: threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()}
 
@@ -259,6 +261,7 @@ class BrokerSource:
         self._holdings.drop([claim for claim in claims if claim.id in set(renewal.lost)])
         self._drop_cancelled([claim for claim in claims if claim.id in set(renewal.cancelled)])
         self._broker.announce(self._describe())
+        self.connected = True
         self._broker.reclaim({})  # what that frees, the fetching thread takes
         self._count_the_queues_own()
 

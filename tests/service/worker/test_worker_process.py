@@ -111,3 +111,15 @@ def test_a_taken_probe_port_is_told_in_one_line(start: Callable[..., Process]) -
     second = start("--probe-port", port)
     assert second.ended() == 1
     assert "HRM_PROBE_PORT: cannot listen on port" in second.log
+
+
+def test_a_worker_with_a_wrong_password_says_so_and_is_not_ready(
+    settings: Settings, start: Callable[..., Process]
+) -> None:
+    url = settings.redis_url.get_secret_value().replace("unix://", "unix://:hunter2@")
+    refused = start("--redis-url", url)
+    until(lambda: "Redis did not answer" in refused.log, 30)
+    response = refused.probe("/readyz")
+    assert (response.status_code, response.text) == (503, "Redis has not answered yet\n")
+    assert "AUTH" in refused.log, "what Redis had to say"
+    assert "hunter2" not in refused.log
