@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def compose(podman: Podman, scratch: Path) -> None:
         fill_registry(podman, f"{PROJECT}_registry")
         solve(port)
         say("compose: solved through the published port")
-        podman("kill", f"{PROJECT}_worker_1")
+        # As a crash would; after `podman kill` no container is started again.
+        os.kill(int(podman("inspect", "--format", "{{.State.Pid}}", f"{PROJECT}_worker_1")), signal.SIGKILL)
         solve(port)
         say("compose: killed the worker, solved again")
     finally:
