@@ -22,7 +22,8 @@ FROM build AS deps-api
 COPY --from=requirements /requirements/constraints.txt /requirements/api.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python -m venv --without-pip /opt/hrm \
-    && python -m pip --python /opt/hrm/bin/python install -c /requirements/constraints.txt -r /requirements/api.txt
+    && python -m pip --python /opt/hrm/bin/python install -c /requirements/constraints.txt -r /requirements/api.txt \
+    && rm -r /opt/hrm/lib/python3*/site-packages/numpy/*/tests  # 17 MB
 
 # The code and the shipped checkpoints alone, to be laid over the dependencies.
 FROM deps-api AS package
