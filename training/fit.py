@@ -215,8 +215,11 @@ def _record(recipe: Recipe, run_dir: Path, writes: bool) -> None:
     if writes:
         run_dir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(wanted, indent=2) + "\n")
-        partial.replace(path)
+        try:
+            partial.write_text(json.dumps(wanted, indent=2) + "\n")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _value(recipe: dict[str, Any], key: str) -> Any:

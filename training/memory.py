@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Iterator
@@ -44,21 +45,20 @@ def require_memory(config: HRMConfig, settings: TrainRecipe, rows: int) -> None:
         return
     with torch.device("meta"):
         state = HRM(config).state_dict()
-    table = state.get(PUZZLE_TABLE, torch.empty(0, device="meta"))
-    weights = sum(value.nbytes for value in state.values()) - table.nbytes
+    table = state[PUZZLE_TABLE].nbytes if PUZZLE_TABLE in state else 0
+    weights = _COPIES * (sum(value.nbytes for value in state.values()) - table) + table
+    if weights > free:
+        raise _too_large(weights, free, "take a smaller model")
     dtype = pick_dtype(settings.precision, torch.device("cpu"))
-    carry = 2 * rows * config.total_len * config.hidden_size * dtype.itemsize
-    held = _COPIES * weights + table.nbytes + 2 * carry
-    if held < free:
-        kept = _kept_a_row(config, settings, dtype) * (_COMPILED_SHARE if settings.compile else 1.0)
-        if held + kept * rows / settings.accumulate < free:
-            return
-        fitting = [n for n in range(1, rows + 1) if rows % n == 0 and held + kept * rows / n < free]
-        advice = f"set train.accumulate={fitting[0]}" if fitting else "lower train.batch_size"
-        held += int(kept * rows / settings.accumulate)
-    else:
-        advice = "take a smaller model"
-    raise RunError(f"the run needs about {held / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free: {advice}")
+    carry = 4 * rows * config.total_len * config.hidden_size * dtype.itemsize  # two states, before and after
+    kept = rows * _kept_a_row(config, settings, dtype) * (_COMPILED_SHARE if settings.compile else 1.0)
+    needed = weights + carry + kept / settings.accumulate
+    if weights + carry + kept / rows > free:
+        raise _too_large(needed, free, "lower train.batch_size")
+    if needed > free:
+        least = math.ceil(kept / (free - weights - carry))
+        parts = next(n for n in range(least, rows + 1) if rows % n == 0)
+        raise _too_large(needed, free, f"set train.accumulate={parts}")
 
 
 @contextmanager
@@ -66,10 +66,14 @@ def memory_errors(device: torch.device) -> Iterator[None]:
     """Turn what torch and numpy raise where memory runs out into a RunError."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if type(error) is RuntimeError and "DefaultCPUAllocator" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "DefaultCPUAllocator" not in str(error):
             raise
         raise RunError(f"the memory of {device} does not hold the run: raise train.accumulate") from None
+
+
+def _too_large(needed: float, free: int, advice: str) -> RunError:
+    return RunError(f"the run needs about {needed / _GIB:.1f} GiB of memory, {free / _GIB:.1f} GiB are free: {advice}")
 
 
 def _kept_a_row(config: HRMConfig, settings: TrainRecipe, dtype: torch.dtype) -> int:

@@ -177,3 +177,8 @@ def test_weights_can_be_written_by_a_function_and_are_read_back_before_they_appe
     with pytest.raises(CheckpointError, match="the task 'maze' has 81 of 6"):
         write(tmp_path / "sudoku" / "2", tiny, task={"kind": "maze", "shape": [9, 9]})
     assert [path.name for path in (tmp_path / "sudoku").iterdir()] == ["1"]
+
+
+def test_anybody_may_read_the_weights(tiny, tmp_path):
+    write_weights(tiny, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
