@@ -24,6 +24,7 @@ from service.engine.work import Key, Outcome, Room, Work
 from service.metrics import WorkerMetrics
 from service.problems import ProblemKind
 from service.schemas import Answer, HaltedBy, Problem, SolveRequest
+from service.tracing import trace_id
 from service.worker.holdings import Holdings
 from service.worker.tracing import trace
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 IDLE_WAIT_S = 1.0
 """How long a thread waits for something to do before it looks round again."""
+CONTROL_WAIT_S = 0.25
+"""How long the control thread listens before it looks whether the worker ends."""
 RETRY_S = 0.2
 """Pause after Redis did not answer."""
 
@@ -104,10 +107,12 @@ class BrokerSource:
         self._holdings.close()
         self._threads["publish"].join()
         self._open = False
+        self._threads["control"].join()
         try:
             self._broker.retire()
         except BrokerError as error:
             log.info("the worker's record is left to expire", extra={"error": str(error)})
+        self._broker.close()
 
     # The engine's side
 
@@ -244,6 +249,9 @@ class BrokerSource:
         failed = isinstance(body, Problem) and not late
         metrics.requests_finished.labels(task, "error" if failed else halt.value).inc()
         metrics.solve_duration.labels(task).observe(outcome.solve_s)
+        if log.isEnabledFor(logging.DEBUG):
+            ids = {"job_id": outcome.work.id, "trace_id": trace_id(outcome.work.ticket.claim.trace_context)}
+            log.debug("puzzle ended", extra={**ids, "halted_by": halt.value, "segments": outcome.segments})
         if isinstance(body, Answer):
             metrics.segments_used.labels(task, halt.value).observe(outcome.segments)
             metrics.answers.labels(task, "unknown" if body.valid is None else str(body.valid).lower()).inc()
@@ -286,7 +294,7 @@ class BrokerSource:
     def _control_loop(self) -> None:
         while self._open:
             try:
-                for message in self._broker.control(IDLE_WAIT_S):
+                for message in self._broker.control(CONTROL_WAIT_S):
                     self._obey(message)
             except BrokerError as error:
                 self._redis_failed("control", error)

@@ -1,8 +1,10 @@
 """A request's trace, as a collector receives it: from the HTTP request through the queue and the slot to the reply."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 import pytest
@@ -68,18 +70,18 @@ def traced(collector: Collector, start: Callable[..., Service], monkeypatch: pyt
     """A service that traces every request to the collector."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-    service = start("--trace-sample", "1", "--log-format", "json")
+    service = start("--trace-sample", "1", "--log-format", "json", "--log-level", "debug")
     until(service.ready)
     return service
 
 
-def ask(service: Service, **headers: str) -> dict:
+def ask(service: Service, headers: dict[str, str]) -> dict[str, Any]:
     body = {"task": "sudoku", "puzzle": PUZZLE, "mode": "fixed", "max_segments": 3}
     return httpx.post(f"{service.url}/solve", json=body, headers=headers).json()
 
 
 def test_a_request_is_one_trace_with_the_right_parents(collector: Collector, traced: Service) -> None:
-    answer = ask(traced, traceparent=f"00-{TRACE}-{CALLER}-01")
+    answer = ask(traced, {"traceparent": f"00-{TRACE}-{CALLER}-01", "X-Request-Id": "mine"})
     until(lambda: collector.of("POST /solve") and collector.of("reply"))
 
     assert {span.trace_id.hex() for _, span in collector.spans} == {TRACE}
@@ -102,6 +104,8 @@ def test_a_request_is_one_trace_with_the_right_parents(collector: Collector, tra
     assert queue.end_time_unix_nano == slot.start_time_unix_nano
     assert segments[-1].end_time_unix_nano == slot.end_time_unix_nano == reply.start_time_unix_nano
 
-    line = next(line for line in traced.log.splitlines() if answer["id"] in line)
-    assert f'"trace_id": "{TRACE}"' in line
-    assert '"request_id"' in line
+    lines = [json.loads(line) for line in traced.log.splitlines()]
+    ours = {line["message"]: line for line in lines if line.get("job_id") == answer["id"]}
+    assert {line["trace_id"] for line in ours.values()} == {TRACE}
+    assert ours["request"]["request_id"] == "mine"
+    assert ours["puzzle ended"]["segments"] == 3
