@@ -145,7 +145,8 @@ def solve(port: int) -> None:
     """Wait for a worker, and have it solve a puzzle."""
     url = f"http://127.0.0.1:{port}"
     until_ready(url)
-    response = httpx.post(f"{url}/solve", json={"task": "sudoku", "puzzle": PUZZLE}, timeout=READY_TIMEOUT_S)
+    body = {"task": "sudoku", "puzzle": PUZZLE, "timeout_s": 300}  # as long as a worker may take to come back
+    response = httpx.post(f"{url}/solve", json=body, timeout=READY_TIMEOUT_S)
     assert response.status_code == 200, response.text
     answer = response.json()
     if "sudoku" in Registry([SHIPPED]).tasks():
