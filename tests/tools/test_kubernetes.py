@@ -47,6 +47,7 @@ def by_name(pods: dict[str, Any]) -> Any:
 @by_name(PODS)
 def test_a_pod_is_restricted_and_has_no_rights(pod: dict[str, Any]) -> None:
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     for container in containers(pod):
