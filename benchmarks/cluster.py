@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.broker.embedded import EmbeddedServer
 from service.cli.ports import free_ports
+from service.lifeline import lifeline
 from service.settings import variable
 
 HRM = [str(Path(sys.executable).with_name("hrm"))]
@@ -96,7 +97,7 @@ class Cluster:
             "precision": "fp32",
             **settings,
         }
-        self.environment = _variables(given) | {"OMP_NUM_THREADS": "1"}
+        self.environment = _variables(given) | {"OMP_NUM_THREADS": "1"} | lifeline()
         self.nodes: list[Node] = []
 
     def __enter__(self) -> Self:

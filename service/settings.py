@@ -147,9 +147,10 @@ class Settings(BaseSettings):
         30.0,
         description="How long a process may take to finish what it holds after SIGTERM. Keep the grace period above.",
     )
-    stall_timeout_s: Seconds = Field(
+    stall_timeout_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         30.0,
-        description="Seconds without a step until a busy worker says that it is stalled. Raise it for slow devices.",
+        description="Seconds without a step until a worker says that it is stalled. After twice as many it ends itself, "
+        "to be started again. Raise it for slow devices.",
     )
     probe_port: Port | None = Field(
         None,

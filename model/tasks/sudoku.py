@@ -19,6 +19,8 @@ _RULES = "|-+"
 
 _PLAIN = b"._0123456789"
 _PLAIN_TOKENS = bytes.maketrans(_PLAIN, bytes([BLANK, BLANK, *range(BLANK, 11)]))
+_CHARACTERS = b"..123456789".ljust(256, b".")
+"""What each token is written as."""
 
 _CELL = np.arange(81)
 _ROW, _COLUMN = _CELL // 9, _CELL % 9
@@ -82,9 +84,9 @@ class Sudoku(Task):
 
     def format(self, tokens: Tokens, like: Puzzle) -> Puzzle:
         """Text (blanks as '.') or a grid (blanks as 0), after the form of `like`."""
-        digits = np.where(tokens > BLANK, tokens - np.uint8(1), np.uint8(0))
         if isinstance(like, str):
-            return "".join(".123456789"[d] for d in digits)
+            return tokens.astype(np.uint8).tobytes().translate(_CHARACTERS).decode("ascii")
+        digits = np.where(tokens > BLANK, tokens - np.uint8(1), np.uint8(0))
         rows: list[list[int]] = digits.reshape(9, 9).tolist()
         return rows
 

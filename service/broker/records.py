@@ -314,3 +314,7 @@ class WorkerBroker(Protocol):
     def retire(self) -> None:
         """Remove this worker's record."""
         ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...

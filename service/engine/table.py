@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Table:
             else:
                 seat = self.slots.seat(work, now)
                 waiting_since = max(work.arrived, self._freed_at[seat.slot])
-                self._gaps.append(sum(launch > waiting_since for launch in self._launches))
+                self._gaps.append(len(self._launches) - bisect_right(self._launches, waiting_since))
                 fresh.append(seat)
         if fresh:
             works = [seat.work for seat in fresh]

@@ -104,10 +104,10 @@ class BrokerSource:
         self.stop_fetching()
         self._threads["fetch"].join()
         self._give_up = give_up
-        self._holdings.close()
-        self._threads["publish"].join()
         self._open = False
-        self._threads["control"].join()
+        self._holdings.close()
+        for thread in self._threads.values():
+            thread.join()
         try:
             self._broker.retire()
         except BrokerError as error:

@@ -13,7 +13,7 @@ from service.broker.config import BrokerConfig
 from service.broker.front import admit_arguments, read_receipt
 from service.broker.keys import Keys
 from service.broker.records import Admission, Claim, Finished, JobState, NewJob, Receipt
-from service.broker.script import ADMIT, CANCEL, LOOK
+from service.broker.script import ADMIT, CANCEL, DEPTHS, LOOK
 from service.schemas import Lane
 
 TASK = "sudoku"
@@ -90,6 +90,11 @@ class Desk:
     def entries(self, lane: Lane = Lane.NORMAL, task: str = TASK) -> list[str]:
         """The job ids in the lane's stream, held or not."""
         return [fields["id"] for _, fields in self.redis.xrange(self.keys.queue(task, lane))]
+
+    def depth(self, lane: Lane = Lane.NORMAL, task: str = TASK) -> int:
+        """What waits in a lane, as the API is told."""
+        depths = {(name, found): waiting for name, found, waiting, _ in self._calls.run(DEPTHS, task)}
+        return depths[task.encode(), lane.encode()]
 
     def replies(self, process: str = "api") -> list[dict[str, str]]:
         return [fields for _, fields in self.redis.xrange(self.keys.reply(process))]

@@ -104,6 +104,7 @@ class Queue(RuleBasedStateMachine):
         if len(self.waiting(lane)) < LIMIT:
             assert admission is Admission.ACCEPTED
             self.jobs[job_id] = Job(lane)
+            assert self.desk.depth(lane) <= LIMIT
         else:
             assert admission is Admission.FULL
             self.learn_ends()
@@ -320,6 +321,7 @@ class Queue(RuleBasedStateMachine):
                 continue
             held = [job for job in self.jobs.values() if job.lane is lane and job.holder]
             assert self.desk.redis.xlen(queue) == len(self.waiting(lane)) + len(held)
+            assert self.desk.depth(lane) == len(self.waiting(lane))
 
     @invariant()
     def nobody_is_answered_twice(self) -> None:

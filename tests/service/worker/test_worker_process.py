@@ -11,12 +11,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from worker_lab import all_done, submit
+from worker_lab import all_done, submit, until
 
-from service.broker.records import JobState
 from service.settings import Settings
 from service.worker.watchdog import EXIT_BROKEN, EXIT_STUCK
-from tests.service.broker.broker_lab import Desk, until
+from tests.service.broker.broker_lab import Desk
 
 
 class Process:
@@ -36,7 +35,7 @@ class Process:
 
     def probe(self, path: str) -> httpx.Response:
         """Ask its probes, once they listen."""
-        port = until(lambda: re.search(r"probes listen port=(\d+)", self.log), 30)[1]
+        port = until(lambda: re.search(r"probes listen port=(\d+)", self.log))[1]
         return httpx.get(f"http://127.0.0.1:{port}{path}")
 
     def ended(self) -> int:
@@ -65,7 +64,7 @@ def test_a_segment_that_never_ends_turns_livez_to_503_and_then_ends_the_worker(
     until(lambda: stuck.probe("/readyz").status_code == 200)
     assert stuck.probe("/livez").status_code == 200
     submit(desk, "a")
-    response = until(lambda: found if (found := stuck.probe("/livez")).status_code == 503 else None, 10)
+    response = until(lambda: found if (found := stuck.probe("/livez")).status_code == 503 else None)
     assert "with 1 live slots" in response.text
     assert stuck.ended() == EXIT_STUCK
     assert "ending a stuck worker" in stuck.log
@@ -75,14 +74,14 @@ def test_a_segment_that_never_ends_turns_livez_to_503_and_then_ends_the_worker(
 def test_puzzles_of_a_stopped_worker_are_answered_elsewhere_within_a_lease_and_five_seconds(
     desk: Desk, start: Callable[..., Process]
 ) -> None:
-    frozen = start("--lease-s", "1", "--segment-s", "0.05")
-    until(lambda: frozen.probe("/readyz").status_code == 200)
-    names = [f"p{n}" for n in range(100)]
+    frozen, other = (start("--lease-s", "1", "--segment-s", "0.05", "--slots", "64") for _ in range(2))
+    for worker in (frozen, other):
+        until(lambda worker=worker: worker.probe("/readyz").status_code == 200)
+    names = [f"p{n}" for n in range(128)]
     submit(desk, *names, mode="fixed", max_segments=20)
-    until(lambda: desk.state("p0") is JobState.RUNNING)
-    start("--lease-s", "1", "--slots", "128")
+    until(lambda: 'hrm_slots_occupied{task="sudoku"} 0.0' not in frozen.probe("/metrics").text)
     frozen.process.send_signal(signal.SIGSTOP)
-    until(all_done(desk, *names), 1 + 5)
+    until(all_done(desk, *names), within_s=1 + 5)
     frozen.process.send_signal(signal.SIGCONT)
     until(lambda: 'hrm_slots_occupied{task="sudoku"} 0.0' in frozen.probe("/metrics").text)
     assert sorted(reply["id"] for reply in desk.replies()) == sorted(names)
@@ -118,7 +117,7 @@ def test_a_worker_with_a_wrong_password_says_so_and_is_not_ready(
 ) -> None:
     url = settings.redis_url.get_secret_value().replace("unix://", "unix://:hunter2@")
     refused = start("--redis-url", url)
-    until(lambda: "Redis did not answer" in refused.log, 30)
+    until(lambda: "Redis did not answer" in refused.log)
     response = refused.probe("/readyz")
     assert (response.status_code, response.text) == (503, "Redis has not answered yet\n")
     assert "AUTH" in refused.log, "what Redis had to say"

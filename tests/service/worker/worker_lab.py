@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.stub import StubLoader, StubRunner
@@ -15,9 +16,11 @@ from service.schemas import SolveRequest
 from service.settings import Settings
 from service.worker.main import Worker
 from tests.conftest import PUZZLE
+from tests.service.broker import broker_lab
 from tests.service.broker.broker_lab import Desk, new_job
 
 TASK = "sudoku"
+until = partial(broker_lab.until, within_s=30.0)
 
 
 class Gate:
