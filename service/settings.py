@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     )
     stall_timeout_s: Annotated[float, Field(ge=1, le=3600, allow_inf_nan=False)] = Field(
         30.0,
-        description="Seconds without a step until a worker says that it is stalled. After twice as many it ends itself, "
+        description="Seconds without a step until a worker says it is stalled. After twice as many it ends itself, "
         "to be started again. Raise it for slow devices.",
     )
     probe_port: Port | None = Field(
