@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow lint format generate deploy-lint container-test bench clean
+.PHONY: help install serve test test-slow train-smoke lint format generate deploy-lint container-test bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ test: $(VENV)/.installed-dev ## Run the tests, without the slow ones
 
 test-slow: $(VENV)/.installed-dev ## Run the slow tests
 	$(BIN)/pytest -m slow
+
+train-smoke: $(VENV)/.installed-dev ## Train the smoke recipe, publish it, and let it solve what it has not seen
+	$(BIN)/pytest -s -m slow tests/e2e/test_train_smoke.py
 
 lint: $(VENV)/.installed-dev ## Check format, lint and types
 	$(BIN)/ruff format --check .

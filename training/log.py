@@ -14,7 +14,7 @@ TENSORBOARD_DIR = "tensorboard"
 
 
 class Sink(Protocol):
-    """Takes the entries of the log, each with an `event` and, where it is about one, a `step`."""
+    """Takes the entries of the log, each with an `event` and a `step`."""
 
     def write(self, entry: dict[str, Any]) -> None:
         """Take one."""
@@ -47,7 +47,7 @@ class TensorBoard:
 
     def write(self, entry: dict[str, Any]) -> None:
         """Add a point to the curve of each number."""
-        if "step" not in entry:
+        if entry["event"] not in ("steps", "heldout"):
             return
         place = f"heldout/{entry['source']}" if entry["event"] == "heldout" else "train"
         for name, value in entry.items():

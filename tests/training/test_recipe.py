@@ -15,6 +15,30 @@ def test_every_shipped_recipe_is_valid_and_says_what_it_is(name):
     assert differences(recipe) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "batch_size", "lr", "puzzle_lr", "weight_decay"),
+    [
+        ("sudoku-extreme-1k", 26041, 768, 1e-4, 1e-4, 1.0),
+        ("sudoku-extreme-1k-1gpu", 52083, 384, 7e-5, 7e-5, 1.0),
+        ("maze-30x30-hard-1k", 26041, 768, 1e-4, 1e-4, 1.0),
+        ("maze-30x30-hard-1k-1gpu", 26041, 768, 1e-4, 1e-4, 1.0),
+        ("arc-agi-1", 401171, 768, 1e-4, 1e-2, 0.1),
+        ("arc-agi-2", 607682, 768, 1e-4, 1e-2, 0.1),
+        ("sudoku-extreme-full", 166319, 2304, 3e-4, 3e-4, 0.1),
+    ],
+)
+def test_the_papers_recipes_have_the_papers_numbers(name, steps, batch_size, lr, puzzle_lr, weight_decay):
+    recipe = load_recipe(name)
+    train = recipe.train
+    assert (train.steps, train.batch_size, train.lr, train.puzzle_lr) == (steps, batch_size, lr, puzzle_lr)
+    assert (train.weight_decay, train.puzzle_weight_decay) == (weight_decay, weight_decay)
+    assert (train.optimiser, train.betas, train.warmup_steps) == ("adam_atan2", [0.9, 0.95], 2000)
+    config = recipe.architecture(num_puzzles=1)
+    assert (config.hidden_size, config.H_layers, config.L_layers, config.H_cycles) == (512, 4, 4, 2)
+    assert config.prefix_len == 1
+    assert recipe.prepare.endswith(recipe.data.dataset[0]) or f" {recipe.data.dataset[0]} " in recipe.prepare
+
+
 def test_overrides_reach_their_section():
     recipe = load_recipe(
         "sudoku-cpu", ["train.steps=5", "lr=2e-3", "data.csv=a.csv,b.csv", "model.hidden_size=64", "compile=false"]
