@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from served import Service, until
+from served import Service
+
+from benchmarks.cluster import until
 
 
 @pytest.fixture(scope="module")

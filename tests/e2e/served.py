@@ -6,18 +6,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from benchmarks.cluster import HRM
 from tests.conftest import PUZZLE
-
-HRM = [str(Path(sys.executable).with_name("hrm"))]
 
 
 class Service:
@@ -79,14 +75,6 @@ async def ask(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
     head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     return int(head.split()[1]), json.loads(answer)
-
-
-def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    """Wait for a condition."""
-    give_up = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def hrm(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import Service, until
+from served import Service
 
+from benchmarks.cluster import until
 from model.registry import Registry
 from service.client import Client
 from tests.conftest import PUZZLE, write_tiny

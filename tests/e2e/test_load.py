@@ -7,7 +7,9 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import Service, ask, until
+from served import Service, ask
+
+from benchmarks.cluster import until
 
 CALLERS = 2000
 

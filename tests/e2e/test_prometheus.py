@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from served import Service, until
+from served import Service
 
+from benchmarks.cluster import until
 from service.client import Client
 from service.schemas import Answer, SolveRequest
 from tests.conftest import PUZZLE

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import Service, hrm, until
+from served import Service, hrm
 
+from benchmarks.cluster import until
 from service.client import AsyncClient, BusyError, Client
 from service.schemas import Answer, SolveRequest
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from served import Service, ask, until
+from served import Service, ask
 
+from benchmarks.cluster import until
 from model.registry import Registry
 from tests.conftest import write_tiny
 

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from served import Service, until
+from served import Service
 
+from benchmarks.cluster import until
 from tests.conftest import PUZZLE
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
