@@ -32,7 +32,7 @@ def model_card(name: str, version: str, model: HRM, training: Mapping[str, Any],
         f"{config.L_layers} layers, N = {config.H_cycles}, T = {config.L_cycles}, {config.mixer} mixer, M_max "
         f"{config.halt_max_segments}",
         f"- **Training**: recipe `{recipe['name']}`, seed {recipe['train']['seed']}, the EMA weights of step "
-        f"{training['step']:,}{_hours(training['seconds'])}",
+        f"{training['step']:,}{_duration(training['seconds'])}",
         f"- **Hardware**: {', '.join(filter(None, (training['hardware'], training['precision']))) or 'not recorded'}",
         f"- **Again**: {again}",
         "",
@@ -57,8 +57,10 @@ def _source(of: Mapping[str, Any]) -> str:
     return f"| {of['name']} | {of['count']:,} | {of['licence'] or 'not stated'} | `{of['sha256'][:16]}` |"
 
 
-def _hours(seconds: float | None) -> str:
-    return "" if seconds is None else f", after {seconds / 3600:.1f} hours"
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f", after {seconds / 3600:.1f} hours" if seconds >= 3600 else f", after {seconds / 60:.0f} minutes"
 
 
 def _accuracy(heldout: Mapping[str, Mapping[str, Any]]) -> list[str]:
