@@ -76,7 +76,6 @@ class Worker:
         log.info("worker is ready", extra={"tasks": sorted(self._reloader.serving)})
         self._engine.run(self.stopping.is_set)
         self._drain()
-        self.observer.rest()
 
     def stop(self) -> None:
         """Have `run` drain and return; for a signal handler. While it still loads, nobody waits for it: it ends."""
@@ -95,6 +94,7 @@ class Worker:
         self._source.stop_fetching()
         self._source.hand_back(self._engine.unstage())
         self._source.hand_back(self._engine.drain(until=end - _LAST_WORDS * timeout_s))
+        self.observer.rest()
         self._source.close(give_up=end)
 
     def describe(self) -> dict[str, object]:
