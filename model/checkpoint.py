@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import uuid
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -113,6 +114,27 @@ class CheckpointInfo:
             if type(row) is not int or (network.puzzle_emb_ndim and not 0 <= row < network.num_puzzles):
                 raise CheckpointError(f"{path}: {identifier!r} has row {row!r}; there are {network.num_puzzles}")
         return rows
+
+    def views(self, puzzle_id: str) -> list[tuple[str, int]]:
+        """The augmented forms of a puzzle that have rows of their own: (name of the symmetry, row).
+
+        An augmented puzzle's identifier is the puzzle's with the symmetry's name behind it, after "_" or, as
+        TinyRecursiveModels writes it, with "|||" before each part.
+        """
+        known, found = self.identifiers or {}, []
+        for separator in ("_", "|||"):
+            prefix = f"{puzzle_id}{separator}t"
+            for index in range(bisect_left(self._sorted_identifiers, prefix), len(known)):
+                identifier = self._sorted_identifiers[index]
+                if not identifier.startswith(prefix):
+                    break
+                name = identifier.removeprefix(puzzle_id + separator).replace("|||", "_")
+                found.append((name, known[identifier]))
+        return found
+
+    @cached_property
+    def _sorted_identifiers(self) -> list[str]:
+        return sorted(self.identifiers or {})
 
     def canaries(self) -> list[Canary]:
         """The canary puzzles; raises CheckpointError if there are none or one cannot be read."""

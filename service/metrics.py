@@ -12,7 +12,7 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from service.schemas import HaltedBy, Lane
+from service.schemas import HaltedBy, Lane, Mode
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,6 +34,7 @@ VALIDITIES = ("true", "false", "unknown")
 _LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SEGMENT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _LOAD_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_ATTEMPTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 _GAP_SEGMENTS = (0, 1, 2, 4, 8, 16, 32)
 
 # A `_created` series beside every counter says nothing that its first sample does not.
@@ -135,6 +136,26 @@ class WorkerMetrics(_Common):
         self.answers = Counter(
             "hrm_answers_total", "Answers by the checker's verdict.", ["task", "valid"], registry=self.registry
         )
+        self.attempts = Histogram(
+            "hrm_attempts",
+            "Attempts of a request that may have several.",
+            ["task", "mode"],
+            buckets=_ATTEMPTS,
+            registry=self.registry,
+        )
+        self.winning_attempt = Histogram(
+            "hrm_winning_attempt",
+            "Which attempt the checker accepted, from 1: _count is the verified ones.",
+            ["task"],
+            buckets=_ATTEMPTS,
+            registry=self.registry,
+        )
+        self.lost_segments = Counter(
+            "hrm_lost_segments_total",
+            "Segments of attempts that came to nothing: a sibling settled the request, or others needed the slot.",
+            ["task", "reason"],
+            registry=self.registry,
+        )
         self.slots = Gauge("hrm_slots", "Slots of the engine.", ["task"], registry=self.registry)
         self.slots_occupied = Gauge("hrm_slots_occupied", "Slots that hold a puzzle.", ["task"], registry=self.registry)
         self.slot_segments = Counter(
@@ -202,6 +223,11 @@ class WorkerMetrics(_Common):
                 self.requests_finished.labels(task, reason)
             for valid in VALIDITIES:
                 self.answers.labels(task, valid)
+            for mode in (Mode.VERIFIED, Mode.VOTE):
+                self.attempts.labels(task, mode.value)
+            self.winning_attempt.labels(task)
+            for lost in ("sibling", "gave_way"):
+                self.lost_segments.labels(task, lost)
             for state in ("live", "idle"):
                 self.slot_segments.labels(task, state)
             for outcome in ("loaded", "refused"):

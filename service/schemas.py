@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 Grid = list[list[StrictInt]]
 
@@ -15,9 +26,19 @@ def _form(puzzle: object) -> str:
 
 
 # Told apart by hand: an error then speaks of the form that was meant, not of both.
-Puzzle = Annotated[Annotated[StrictStr, Tag("text")] | Annotated[Grid, Tag("grid")], Discriminator(_form)]
+Puzzle = Annotated[
+    Annotated[StrictStr, Tag("text")] | Annotated[Grid, Tag("grid")],
+    Discriminator(_form),
+]
 
 SegmentCount = Annotated[StrictInt, Field(ge=1)]
+
+
+DEFAULT_ATTEMPTS = 8
+"""Of a request that may have several and does not say how many."""
+
+
+NO_CHECKER = "task {!r} has no checker, so that nothing can be verified; mode `vote` counts answers instead"
 
 
 class Lane(StrEnum):
@@ -57,14 +78,36 @@ class SolveOptions(Strict):
     task: Annotated[str, Field(max_length=64)] | None = Field(None, description="Left out: the server's default task.")
     min_segments: SegmentCount = Field(1, description="Do not halt before.")
     max_segments: SegmentCount | None = Field(None, description="Left out: the checkpoint's own limit.")
-    mode: Literal[Mode.ACT, Mode.FIXED] = Field(
-        Mode.ACT, description="`act` halts by the Q-head; `fixed` runs exactly `max_segments`."
+    mode: Mode = Field(
+        Mode.ACT,
+        description="`act` halts by the Q-head; `fixed` runs exactly `max_segments`; `verified` ends when the checker "
+        "accepts the answer, and looks again under other symmetries until it does; `vote` looks under several "
+        "symmetries and counts.",
+    )
+    attempts: Annotated[StrictInt, Field(ge=1)] | None = Field(
+        None, description="For `verified` and `vote`: looks at the puzzle, at most. Left out: 8."
+    )
+    max_total_segments: SegmentCount | None = Field(
+        None, description="For `verified` and `vote`: segments of all attempts. Left out: `attempts` x `max_segments`."
     )
     trace: StrictBool = Field(False, description="Add what the model thought after each segment.")
     timeout_s: Annotated[float, Field(ge=0.001, strict=True, allow_inf_nan=False)] | None = Field(
         None, description="Seconds until the deadline. Left out: the server's default."
     )
     priority: Lane = Field(Lane.NORMAL, description="`high` is served before `normal`.")
+
+    @field_validator("attempts", "max_total_segments")
+    @classmethod
+    def _for_several_attempts(cls, value: int | None, info: ValidationInfo) -> int | None:
+        mode = info.data.get("mode")
+        if value is not None and mode in (Mode.ACT, Mode.FIXED):
+            raise ValueError(f"is for the modes verified and vote, not for {mode}")
+        return value
+
+    @property
+    def several(self) -> bool:
+        """Whether it may spend several attempts."""
+        return self.mode in (Mode.VERIFIED, Mode.VOTE)
 
 
 class SolveRequest(SolveOptions):
@@ -95,6 +138,14 @@ class TraceStep(Strict):
     residual_L: float
 
 
+class Vote(Strict):
+    """One of the answers that several looks at a puzzle gave."""
+
+    solution: Puzzle
+    votes: int
+    q_halt: float = Field(description="Mean over its votes.")
+
+
 class Answer(Strict):
     """The body of a 200."""
 
@@ -106,7 +157,11 @@ class Answer(Strict):
     violations: list[str] = []
     optimal: bool | None = None
     halted_by: HaltedBy
-    segments: int
+    segments: int = Field(description="Of the attempt that the answer is from.")
+    attempts: int = 1
+    total_segments: int = Field(description="Of all attempts.")
+    symmetry: str = Field("identity", description="What the attempt that the answer is from saw the puzzle under.")
+    votes: list[Vote] | None = Field(None, description="In mode `vote`: the two most frequent answers.")
     confidence: float
     q_halt: float
     q_continue: float
@@ -140,6 +195,8 @@ class TaskInfo(BaseModel):
     description: dict[str, Any] = Field(description="Kind, shape, alphabet.")
     max_segments: int = Field(description="The limit of a request that names none.")
     max_segments_cap: int = Field(description="The limit that a request may name.")
+    attempts_cap: int = Field(description="The most attempts that a request may ask for.")
+    total_segments_cap: int = Field(description="The most segments that its attempts may take together.")
     has_checker: bool = Field(description="Whether `valid` is ever more than null.")
     needs_puzzle_id: bool
     example: Puzzle | None

@@ -69,6 +69,13 @@ class Settings(BaseSettings):
         256, description="The most segments a request may ask for. Lower it to bound what one request costs."
     )
 
+    attempts_cap: Annotated[int, Field(ge=1, le=1024)] = Field(
+        32, description="The most attempts a request may ask for. Lower it to bound what one request costs."
+    )
+    total_segments_cap: Annotated[int, Field(ge=1)] = Field(
+        4096, description="The most segments that all attempts of a request may take together."
+    )
+
     # The API
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 to be reached from other machines.")
     port: Port = Field(8000, description="Port of the API. Change it where it is taken; 0 takes a free one.")
@@ -127,6 +134,11 @@ class Settings(BaseSettings):
     )
     slots: Annotated[int, Field(ge=1, le=65536)] | None = Field(
         None, description="Puzzles that are reasoned about at the same time. Left out, the worker picks for its device."
+    )
+    slot_share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        0.5,
+        description="The share of the slots that the attempts of one request may hold. Lower it where many callers ask "
+        "for several attempts at once.",
     )
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N. Set it where a machine has several.")
     precision: Literal["auto", "fp32", "bf16"] = Field(

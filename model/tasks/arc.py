@@ -146,6 +146,10 @@ class Arc(Task):
         """Eight rotations and reflections x permutations of the colours 1 to 9."""
         return ColourSymmetry(int(rng.integers(8)), np.append(0, rng.permutation(9) + 1).astype(np.uint8))
 
+    def named_symmetry(self, name: str) -> ColourSymmetry:
+        """Such as t3_0192837465."""
+        return ColourSymmetry.from_name(name)
+
     def identity(self) -> ColourSymmetry:
         """Changes nothing but what lies outside the grid."""
         return ColourSymmetry(0, np.arange(10, dtype=np.uint8))

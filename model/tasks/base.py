@@ -86,6 +86,10 @@ class Task(ABC):
     def random_symmetry(self, rng: np.random.Generator) -> Symmetry:
         """A symmetry drawn uniformly from the task's group."""
 
+    def named_symmetry(self, name: str) -> Symmetry:
+        """The symmetry that augmented puzzles of this name were made with; raises ValueError where it is none."""
+        raise ValueError(f"task {self.name!r} does not name its symmetries")
+
     def check(self, puzzle: Tokens, answer: Tokens) -> Verdict:
         """Judge one answer [L] against its puzzle [L]; without a checker nothing is said."""
         return Verdict(None)

@@ -36,6 +36,7 @@ def _answer(task: str, solution: Puzzle) -> dict[str, Any]:
         valid=True if get_task(task).has_checker else None,
         halted_by=HaltedBy.ACT,
         segments=3,
+        total_segments=3,
         confidence=0.998,
         q_halt=4.1,
         q_continue=-3.7,

@@ -15,7 +15,7 @@ from service.api.errors import ApiError
 from service.broker.records import NewJob
 from service.ids import new_id
 from service.problems import ProblemKind
-from service.schemas import SolveRequest
+from service.schemas import DEFAULT_ATTEMPTS, NO_CHECKER, Mode, SolveRequest
 from service.settings import Settings
 from service.tracing import TRACEPARENT
 
@@ -97,8 +97,7 @@ class Intake:
             checkpoint.codec.parse(request.puzzle)
         except PuzzleError as error:
             raise ApiError(ProblemKind.BAD_PUZZLE, error.detail, pointer=puzzle_at + error.pointer) from None
-        if request.task is None:
-            request = request.model_copy(update={"task": checkpoint.task})
+        request = request.model_copy(update={"task": checkpoint.task} | self._budget(request, checkpoint, within))
         return NewJob(
             id=new_id(),
             task=checkpoint.task,
@@ -121,6 +120,23 @@ class Intake:
             raise _wrong(f"max_segments is at most {cap} on this server", f"{within}/max_segments")
         if request.min_segments > most:
             raise _wrong(f"min_segments is above max_segments ({most})", f"{within}/min_segments")
+
+    def _budget(self, request: SolveRequest, checkpoint: CheckpointInfo, within: str) -> dict[str, int]:
+        """The attempts and segments of a request that may have several; raises ApiError where they are too many."""
+        if not request.several:
+            return {}
+        if request.mode is Mode.VERIFIED and not checkpoint.codec.has_checker:
+            raise _wrong(NO_CHECKER.format(checkpoint.task), f"{within}/mode")
+        cap, total_cap = self._settings.attempts_cap, self._settings.total_segments_cap
+        attempts = request.attempts or min(DEFAULT_ATTEMPTS, cap)
+        total = request.max_total_segments or min(
+            attempts * (request.max_segments or checkpoint.max_segments), total_cap
+        )
+        if attempts > cap:
+            raise _wrong(f"attempts is at most {cap} on this server", f"{within}/attempts")
+        if total > total_cap:
+            raise _wrong(f"max_total_segments is at most {total_cap} on this server", f"{within}/max_total_segments")
+        return {"attempts": attempts, "max_total_segments": total}
 
 
 def _idempotency_key(request: Request) -> str:

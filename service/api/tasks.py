@@ -9,6 +9,7 @@ from service.api import openapi
 from service.api.context import Context
 from service.problems import ProblemKind
 from service.schemas import TaskInfo
+from service.settings import Settings
 
 _EXAMPLE = {
     "task": "sudoku",
@@ -16,6 +17,8 @@ _EXAMPLE = {
     "description": {"kind": "sudoku", "shape": [9, 9]},
     "max_segments": 16,
     "max_segments_cap": 256,
+    "attempts_cap": 32,
+    "total_segments_cap": 4096,
     "has_checker": True,
     "needs_puzzle_id": False,
     "example": "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79",
@@ -27,8 +30,7 @@ def mount(app: FastAPI, context: Context) -> None:
 
     async def tasks(request: Request) -> list[TaskInfo]:
         context.keyring.caller(request)
-        cap = context.settings.max_segments_cap
-        return [_task_info(checkpoint, cap) for checkpoint in context.catalogue.all()]
+        return [_task_info(checkpoint, context.settings) for checkpoint in context.catalogue.all()]
 
     app.get(
         "/tasks",
@@ -42,14 +44,16 @@ def mount(app: FastAPI, context: Context) -> None:
     )(tasks)
 
 
-def _task_info(checkpoint: CheckpointInfo, cap: int) -> TaskInfo:
+def _task_info(checkpoint: CheckpointInfo, settings: Settings) -> TaskInfo:
     examples = checkpoint.codec.examples()
     return TaskInfo(
         task=checkpoint.task,
         checkpoint=checkpoint.name,
         description=checkpoint.task_description,
-        max_segments=min(checkpoint.max_segments, cap),
-        max_segments_cap=cap,
+        max_segments=min(checkpoint.max_segments, settings.max_segments_cap),
+        max_segments_cap=settings.max_segments_cap,
+        attempts_cap=settings.attempts_cap,
+        total_segments_cap=settings.total_segments_cap,
         has_checker=checkpoint.codec.has_checker,
         needs_puzzle_id=checkpoint.identifiers is not None,
         example=examples[0][0] if examples else None,

@@ -59,11 +59,17 @@ def to_json(result: Result) -> dict[str, Any]:
         "solution": answer.solution,
         "valid": answer.valid,
         "segments": answer.segments,
+        "attempts": answer.attempts,
+        "total_segments": answer.total_segments,
         "halted_by": answer.halted_by.value,
         "checkpoint": answer.checkpoint,
     }
     known = {"source": row.source, "exact": result.exact, "optimal": answer.optimal}
     line |= {name: value for name, value in known.items() if value is not None}
+    if answer.attempts > 1:
+        line["symmetry"] = answer.symmetry
+    if answer.votes is not None:
+        line["votes"] = [vote.model_dump(mode="json") for vote in answer.votes]
     line |= {"confidence": answer.confidence, "q_halt": answer.q_halt, "q_continue": answer.q_continue}
     if answer.trace is not None:
         line["trace"] = [step.model_dump(mode="json") for step in answer.trace]
@@ -79,6 +85,8 @@ def to_text(result: Result, codecs: Mapping[str, Task]) -> str:
     if result.exact is not None:
         verdict += ", exact" if result.exact else ", not the known answer"
     segments = f"{answer.segments} segment{'s' if answer.segments > 1 else ''}"
+    if answer.attempts > 1:
+        segments += f" of {answer.total_segments} in {answer.attempts} attempts"
     about = [
         f"{verdict}; {segments}, halted by {answer.halted_by.value}; confidence {answer.confidence:.1%}; "
         f"{answer.checkpoint}",

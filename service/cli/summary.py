@@ -33,7 +33,7 @@ class Tally:
         self.exact += bool(result.exact)
         self.checked += result.answer.valid is not None
         self.valid += bool(result.answer.valid)
-        (self.solved_segments if result.solved else self.unsolved_segments).append(result.answer.segments)
+        (self.solved_segments if result.solved else self.unsolved_segments).append(result.answer.total_segments)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,21 @@ import numpy as np
 
 from model.checkpoint import CheckpointInfo
 from model.tasks import PuzzleError, Tokens, Verdict
+from model.tasks.vote import Candidate
 from service.engine.work import Outcome, Work
 from service.problems import ProblemKind
-from service.schemas import Answer, HaltedBy, Mode, Problem, SolveRequest, Timing, TraceStep
+from service.schemas import (
+    DEFAULT_ATTEMPTS,
+    NO_CHECKER,
+    Answer,
+    HaltedBy,
+    Mode,
+    Problem,
+    SolveRequest,
+    Timing,
+    TraceStep,
+    Vote,
+)
 
 
 def encode(
@@ -29,8 +41,13 @@ def encode(
 
     Times are by the engine's clock.
     """
+    if request.mode is Mode.VERIFIED and not info.codec.has_checker:
+        raise PuzzleError(NO_CHECKER.format(info.task))
     tokens = info.codec.parse(request.puzzle)
     most = request.max_segments or info.max_segments
+    attempts = (request.attempts or DEFAULT_ATTEMPTS) if request.several else 1
+    total = request.max_total_segments or attempts * most
+    most = min(most, total)
     return Work(
         id=work_id,
         request=request,
@@ -39,6 +56,8 @@ def encode(
         predicted=info.codec.predicted(tokens),
         min_segments=most if request.mode == Mode.FIXED else min(request.min_segments, most),
         max_segments=most,
+        attempts=attempts,
+        max_total_segments=total,
         puzzle_id=_embedding_row(request, info),
         arrived=arrived,
         deadline=deadline,
@@ -117,7 +136,7 @@ def _decode(outcome: Outcome, verdict: Verdict) -> Answer | Problem:
 
 
 def _answer(outcome: Outcome, verdict: Verdict) -> Answer:
-    work = outcome.work
+    work, spent = outcome.work, outcome.spent
     return Answer(
         id=work.id,
         task=work.task,
@@ -128,12 +147,21 @@ def _answer(outcome: Outcome, verdict: Verdict) -> Answer:
         optimal=verdict.optimal,
         halted_by=outcome.halted_by,
         segments=outcome.segments,
+        attempts=spent.attempts if spent else 1,
+        total_segments=spent.segments if spent else outcome.segments,
+        symmetry=spent.symmetry if spent else "identity",
+        votes=[_vote(work, candidate) for candidate in spent.votes] if spent and spent.votes else None,
         confidence=outcome.confidence,
         q_halt=outcome.q_halt,
         q_continue=outcome.q_continue,
         timing=Timing(queue_s=round(outcome.queue_s, 6), solve_s=round(outcome.solve_s, 6)),
         trace=_trace(outcome) if work.request.trace else None,
     )
+
+
+def _vote(work: Work, candidate: Candidate) -> Vote:
+    solution = work.codec.format(candidate.answer, like=work.request.puzzle)
+    return Vote(solution=solution, votes=candidate.votes, q_halt=candidate.q_halt)
 
 
 def _trace(outcome: Outcome) -> list[TraceStep]:

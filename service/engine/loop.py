@@ -98,7 +98,7 @@ class Engine:
 
         To be called with nothing staged, when `run` has returned.
         """
-        while any(table.slots.held for table in self.tables) and self._clock() < until:
+        while any(table.busy for table in self.tables) and self._clock() < until:
             self.tick(fetch=False)
         self._publish(self._collect())
         return [work for table in self.tables for work in table.unseat(self._clock())]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.work import Key, Thought, Work
+from service.engine.work import Place, Thought, Work
 
 
 class InvariantError(AssertionError):
@@ -38,7 +38,7 @@ class SlotTable:
         self.seats: list[Seat | None] = [None] * size
         self.generations: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
         self._free = list(range(size))
-        self._by_key: dict[Key, Seat] = {}
+        self._by_place: dict[Place, Seat] = {}
 
     @property
     def free(self) -> int:
@@ -48,15 +48,15 @@ class SlotTable:
     @property
     def held(self) -> int:
         """How many slots are taken."""
-        return len(self._by_key)
+        return len(self._by_place)
 
     def seated(self) -> list[Seat]:
         """The taken seats, by slot."""
         return [seat for seat in self.seats if seat is not None]
 
-    def find(self, key: Key) -> Seat | None:
+    def find(self, place: Place) -> Seat | None:
         """Where a piece of work sits, if it does."""
-        return self._by_key.get(key)
+        return self._by_place.get(place)
 
     def holds(self, seat: Seat) -> bool:
         """Whether a seat is still what its slot holds: false once it was released, whoever sits there now."""
@@ -67,12 +67,12 @@ class SlotTable:
         """Give `work` a slot; raises InvariantError if none is free or it sits already."""
         if not self._free:
             raise InvariantError("no free slot")
-        if work.key in self._by_key:
+        if work.place in self._by_place:
             raise InvariantError(f"{work.id} sits already")
         slot = heapq.heappop(self._free)
         self.generations[slot] += 1
         seat = Seat(slot, int(self.generations[slot]), work, now)
-        self.seats[slot] = self._by_key[work.key] = seat
+        self.seats[slot] = self._by_place[work.place] = seat
         return seat
 
     def release(self, seat: Seat) -> None:
@@ -80,7 +80,7 @@ class SlotTable:
         if not self.holds(seat):
             raise InvariantError(f"slot {seat.slot} is not held by {seat.work.id}")
         self.seats[seat.slot] = None
-        del self._by_key[seat.work.key]
+        del self._by_place[seat.work.place]
         heapq.heappush(self._free, seat.slot)
 
     def check(self) -> None:
@@ -88,5 +88,5 @@ class SlotTable:
         held = {slot for slot, seat in enumerate(self.seats) if seat is not None}
         if held & set(self._free) or len(held) + len(set(self._free)) != self.size:
             raise InvariantError(f"{len(held)} held and {len(self._free)} free of {self.size} slots")
-        if {seat.slot for seat in self._by_key.values()} != held:
-            raise InvariantError("the index by key disagrees with the slots")
+        if {seat.slot for seat in self._by_place.values()} != held:
+            raise InvariantError("the index by place disagrees with the slots")

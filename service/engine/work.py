@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.checkpoint import CheckpointInfo
-from model.tasks import Task, Tokens
+from model.tasks import Symmetry, Task, Tokens
+from model.tasks.vote import Candidate
 from service.schemas import HaltedBy, SolveRequest
 
 Key = tuple[str, int]
-"""What the engine tells pieces of work apart by: id and delivery."""
+"""What the engine tells requests apart by: id and delivery."""
+Place = tuple[str, int, int]
+"""What it tells pieces of work apart by: id, delivery and attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Thought:
 
 @dataclass(eq=False, slots=True)
 class Work:
-    """A puzzle that wants a slot.
+    """A puzzle that wants a slot: a request, or one further attempt at it.
 
     Attributes:
         id: what the answer is called by.
@@ -38,11 +41,14 @@ class Work:
         info: the checkpoint it was read for; its codec also writes the answer.
         tokens: the puzzle, [L].
         predicted: which cells count for the confidence, [L] booleans.
+        attempts: how many attempts its request may spend, of together `max_total_segments` segments.
         puzzle_id: row of the puzzle embedding.
         arrived: when it came in (also before it reached this process), by the engine's clock.
         deadline: by the engine's clock, in seconds.
         delivery: tells this piece from an earlier one with the same id, which may still sit in a slot.
         ticket: whatever the source needs to answer; the engine does not look at it.
+        attempt: which attempt at its request it is, from 0.
+        symmetry: what `tokens` are the request's puzzle under.
     """
 
     id: str
@@ -52,16 +58,25 @@ class Work:
     predicted: NDArray[np.bool_]
     min_segments: int
     max_segments: int
+    attempts: int = 1
+    max_total_segments: int = 0
     puzzle_id: int = 0
     arrived: float = 0.0
     deadline: float = float("inf")
     delivery: int = 0
     ticket: Any = None
+    attempt: int = 0
+    symmetry: Symmetry | None = None
 
     @property
     def key(self) -> Key:
-        """What the engine knows it by."""
+        """What the engine knows its request by."""
         return self.id, self.delivery
+
+    @property
+    def place(self) -> Place:
+        """What the engine knows it by."""
+        return self.id, self.delivery, self.attempt
 
     @property
     def task(self) -> str:
@@ -72,6 +87,27 @@ class Work:
     def codec(self) -> Task:
         """How the puzzle was read and the answer will be written."""
         return self.info.codec
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a request with several attempts cost, and which of them its answer is from.
+
+    Attributes:
+        attempts: how many were begun.
+        segments: of all attempts together.
+        lost: segments of those that were ended for another's sake; contained in `segments`.
+        winner: the number of the attempt that the answer is from, from 0.
+        symmetry: what that attempt saw the puzzle under.
+        votes: the most frequent answers, where they were counted.
+    """
+
+    attempts: int
+    segments: int
+    lost: int
+    winner: int
+    symmetry: str
+    votes: Sequence[Candidate] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +126,8 @@ class Outcome:
     solve_s: float
     thoughts: Sequence[Thought] = ()
     error: str | None = None
+    spent: Spent | None = None
+    """Set where the request had several attempts to spend."""
 
 
 @dataclass(frozen=True, slots=True)

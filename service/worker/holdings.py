@@ -125,7 +125,7 @@ class Holdings:
         for work in works:
             held: Held = work.ticket
             held.seated = held.advanced = True
-            if held.claim.trace_context:
+            if held.claim.trace_context and held.launches[-1:] != [now]:  # of several attempts, once
                 held.launches.append(now)
 
     def leave(self, outcomes: Sequence[Outcome]) -> None:

@@ -26,6 +26,8 @@ class WorkerObserver:
         metrics.slot_segments.labels(segment.task, "live").inc(segment.live)
         metrics.slot_segments.labels(segment.task, "idle").inc(segment.idle)
         metrics.segment_duration.labels(str(segment.shape)).observe(segment.device_s)
+        if segment.given_way:
+            metrics.lost_segments.labels(segment.task, "gave_way").inc(segment.given_way)
         for gap in segment.gaps:
             metrics.refill_gap.labels(segment.task).observe(gap)
         metrics.last_step.set_to_current_time()

@@ -253,8 +253,13 @@ class BrokerSource:
             ids = {"job_id": outcome.work.id, "trace_id": trace_id(outcome.work.ticket.claim.trace_context)}
             log.debug("puzzle ended", extra={**ids, "halted_by": halt.value, "segments": outcome.segments})
         if isinstance(body, Answer):
-            metrics.segments_used.labels(task, halt.value).observe(outcome.segments)
+            metrics.segments_used.labels(task, halt.value).observe(body.total_segments)
             metrics.answers.labels(task, "unknown" if body.valid is None else str(body.valid).lower()).inc()
+        if outcome.spent is not None:
+            metrics.attempts.labels(task, outcome.work.request.mode.value).observe(outcome.spent.attempts)
+            metrics.lost_segments.labels(task, "sibling").inc(outcome.spent.lost)
+            if halt is HaltedBy.VERIFIED:
+                metrics.winning_attempt.labels(task).observe(outcome.spent.winner + 1)
 
     def _finish(self, endings: Sequence[Finished]) -> None:
         verdicts = self._broker.finish(endings)

@@ -115,7 +115,7 @@ def test_a_readback_for_a_revoked_seat_is_dropped():
     table.slots.seat(work("new", segments=5), b.now)
     ended, _ = table.settle(table.collect(), b.now)
     assert ended == []
-    assert table.slots.find(("new", 0)).segments == 0
+    assert table.slots.find(("new", 0, 0)).segments == 0
 
 
 def test_not_a_number_ends_that_puzzle_and_nobody_elses():

@@ -45,7 +45,7 @@ class Slots(RuleBasedStateMachine):
         self.table.check()
         assert self.table.free == SIZE - len(self.model)
         assert {s.work.id for s in self.table.seated()} == set(self.model)
-        assert all(self.table.find((name, 0)) is seat for name, seat in self.model.items())
+        assert all(self.table.find((name, 0, 0)) is seat for name, seat in self.model.items())
 
 
 TestSlots = Slots.TestCase
