@@ -68,6 +68,7 @@ def answer(claim: Claim, **changes: Any) -> dict[str, Any]:
         "valid": True,
         "halted_by": "act",
         "segments": 3,
+        "total_segments": 3,
         "confidence": 0.998,
         "q_halt": 4.1,
         "q_continue": -3.7,

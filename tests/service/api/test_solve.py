@@ -37,6 +37,14 @@ async def test_a_grid_goes_to_the_worker_as_it_came(api: Api, worker: ScriptedWo
     assert worker.seen[0].lane == "high"
 
 
+async def test_the_budget_of_several_attempts_is_filled_in(serve_api: ServeApi, worker: ScriptedWorker) -> None:
+    api = await serve_api(attempts_cap=6, total_segments_cap=80)
+    for asked in ({}, {"attempts": 2}, {"max_total_segments": 20}):
+        assert (await api.solve(puzzle=PUZZLE, mode="verified", **asked)).status_code == 200
+    budgets = [json.loads(claim.request) for claim in worker.seen]
+    assert [(b["attempts"], b["max_total_segments"]) for b in budgets] == [(6, 80), (2, 32), (6, 20)]
+
+
 async def test_the_default_task_is_filled_in(serve_api: ServeApi, worker: ScriptedWorker) -> None:
     api = await serve_api(default_task="sudoku")
     assert (await api.http.post("/solve", json={"puzzle": PUZZLE})).status_code == 200
@@ -57,9 +65,32 @@ async def test_the_default_task_is_filled_in(serve_api: ServeApi, worker: Script
         ({"puzzle": PUZZLE, "max_segments": 0}, 422, "bad-request", "/max_segments", "greater than or equal to 1"),
         ({"puzzle": PUZZLE, "max_segments": 257}, 422, "bad-request", "/max_segments", "at most 256"),
         ({"puzzle": PUZZLE, "min_segments": 17}, 422, "bad-request", "/min_segments", "above max_segments (16)"),
+        ({"puzzle": PUZZLE, "mode": "guess"}, 422, "bad-request", "/mode", "'vote'"),
+        ({"puzzle": PUZZLE, "attempts": 4}, 422, "bad-request", "/attempts", "for the modes verified and vote"),
+        (
+            {"puzzle": PUZZLE, "mode": "vote", "attempts": 0},
+            422,
+            "bad-request",
+            "/attempts",
+            "greater than or equal to 1",
+        ),
+        ({"puzzle": PUZZLE, "mode": "vote", "attempts": 33}, 422, "bad-request", "/attempts", "at most 32"),
+        (
+            {"puzzle": PUZZLE, "mode": "verified", "max_total_segments": 4097},
+            422,
+            "bad-request",
+            "/max_total_segments",
+            "at most 4096",
+        ),
+        (
+            {"task": "arc", "puzzle": [[1]], "puzzle_id": "007bbfb7", "mode": "verified"},
+            422,
+            "bad-request",
+            "/mode",
+            "`vote`",
+        ),
         ({"puzzle": PUZZLE, "timeout_s": -1}, 422, "bad-request", "/timeout_s", "greater than or equal to 0.001"),
         ({"puzzle": PUZZLE, "timeout_s": 1e9}, 422, "bad-request", "/timeout_s", "at most 300"),
-        ({"puzzle": PUZZLE, "mode": "vote"}, 422, "bad-request", "/mode", "act"),
         ({"puzzle": PUZZLE, "puzzle_id": "x"}, 422, "bad-request", "/puzzle_id", "no puzzle identifiers"),
         ({"puzzle": PUZZLE, "task": "chess"}, 404, "unknown-task", "/task", "known: arc, sudoku"),
         ({"puzzle": PUZZLE, "task": None}, 422, "bad-request", "/task", "task is missing"),
