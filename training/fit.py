@@ -92,7 +92,7 @@ class _Run:
             _record(recipe, run_dir, writes=world.is_first)
             sources = load_sources(recipe, task, run_dir)
         trained, self.heldout = split_sources(sources, recipe.data.heldout)
-        pool = Pool(task, trained, settings.seed, recipe.data.easy_steps)
+        pool = Pool(task, trained, settings.seed, recipe.data.easy_steps, recipe.data.augment)
         if world.device.type == "cpu":
             require_memory(recipe.architecture(pool.num_puzzles), settings, settings.batch_size)
         self.trainer = Trainer(recipe, pool, world)

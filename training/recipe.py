@@ -30,6 +30,9 @@ class DataRecipe:
     """Fewest steps from S to G in a generated maze (0: its longer side)."""
     unique_path: bool = False
     """Generate only mazes with a single shortest path, so that there is one right answer."""
+    first_path: bool = False
+    """Of several shortest paths, let always the first in a fixed order be the answer: there is one right answer to any
+    maze, too. Symmetries do not keep the order: set data.augment = false."""
     csv: list[str] = field(default_factory=list)
     """Files in the CSV format (source,question,answer,rating) to mix in."""
     csv_weight: float = 1.0
@@ -38,6 +41,8 @@ class DataRecipe:
     """Dataset folders to mix in (`hrm-train data build`, or upstream's)."""
     dataset_weight: float = 1.0
     """Of each folder."""
+    augment: bool = True
+    """Show every puzzle under a random symmetry of its task each time."""
     easy_steps: int = 0
     """Steps in which harder puzzles (more cells to find) come in little by little (0: all from the start)."""
     heldout: int = 512

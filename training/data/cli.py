@@ -108,6 +108,9 @@ def _add_generator_options(parser: argparse.ArgumentParser, task: str) -> None:
     else:
         parser.add_argument("--min-path", type=_count, help="fewest steps from S to G (the hard set: 111)")
         parser.add_argument("--unique", action="store_true", help="only mazes with a single shortest path")
+        parser.add_argument(
+            "--first", action="store_true", help="of several shortest paths, always the same one is the answer"
+        )
 
 
 def _add_task(parser: argparse.ArgumentParser) -> None:

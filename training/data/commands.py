@@ -166,7 +166,7 @@ def _generate(parsed: argparse.Namespace, task: Task) -> tuple[Table, dict[str, 
         guesses = parsed.guesses or sudoku.ANY_DIFFICULTY
         wanted = Wanted(**common, clues=parsed.clues, minimal_share=parsed.minimal_share, guesses=guesses)
     else:
-        wanted = Wanted(**common, min_path=parsed.min_path or 0, unique_path=parsed.unique)
+        wanted = Wanted(**common, min_path=parsed.min_path or 0, unique_path=parsed.unique, first_path=parsed.first)
     with progress_line(f"generating {task.name}") as show:
         table = generators.generate(task, wanted, lambda done: show(done, wanted.count))
     generator = {"generator": task.name, "version": GENERATOR_VERSION, **wanted.parameters(task)}

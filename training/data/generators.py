@@ -34,6 +34,7 @@ class Wanted:
     min_path: int = 0
     """0: the longer side of the maze."""
     unique_path: bool = False
+    first_path: bool = False
 
     def parameters(self, task: Task) -> dict[str, Any]:
         """Everything that decides what is generated; raises DataError where the task has no generator."""
@@ -42,6 +43,7 @@ class Wanted:
         elif isinstance(task, Maze):
             shape = (task.rows, task.columns)
             own = {"shape": shape, "min_path": self.min_path or max(shape), "unique": self.unique_path}
+            own |= {"first": True} if self.first_path else {}
         else:
             raise DataError(f"the task {task.name} has no generator")
         return {"count": self.count, "seed": self.seed, **own}

@@ -31,6 +31,7 @@ def generate(
     shape: tuple[int, int] = (30, 30),
     min_path: int = 111,
     unique: bool = False,
+    first: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Tokens, Tokens]:
     """Generate mazes with a shortest path of at least `min_path` steps.
@@ -40,7 +41,9 @@ def generate(
         seed: The same seed gives the same mazes; more of them begin with the same ones.
         shape: Rows and columns.
         min_path: Steps from S to G, at least. The published hard set has more than 110 on 30x30.
-        unique: Only mazes with a single shortest path. Otherwise the answer is one of them, all equally likely.
+        unique: Only mazes with a single shortest path.
+        first: Where there are several, the answer is the one that comes first: walking back from G, it goes up rather
+            than down, down rather than left, left rather than right. Otherwise all are equally likely.
         progress: Called with the number of mazes made so far.
 
     Returns:
@@ -55,7 +58,7 @@ def generate(
     for chunk in range(chunks):
         rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, chunk]))
         rows = slice(chunk * _CHUNK, (chunk + 1) * _CHUNK)
-        if not _generate(rng, shape, min_path, unique, puzzles[rows], answers[rows]):
+        if not _generate(rng, shape, min_path, unique, first, puzzles[rows], answers[rows]):
             raise DataError(
                 f"mazes of {shape[0]} x {shape[1]} hardly ever have a shortest path of {min_path} steps"
                 f"{' and no other as short' if unique else ''}: none in {_TRIES} tries; ask for a shorter one"
@@ -67,7 +70,13 @@ def generate(
 
 @njit(cache=True)
 def _generate(
-    rng: np.random.Generator, shape: tuple[int, int], min_path: int, unique: bool, puzzles: Tokens, answers: Tokens
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    min_path: int,
+    unique: bool,
+    first: bool,
+    puzzles: Tokens,
+    answers: Tokens,
 ) -> bool:
     low, high = _WALL_SHARE
     size = shape[0] * shape[1]
@@ -90,7 +99,7 @@ def _generate(
             puzzles[i, cell] = WALL if walls[cell] else FREE
         puzzles[i, start], puzzles[i, goal] = START, GOAL
         answers[i] = puzzles[i]
-        _draw_path(rng, shape, goal, steps, ways, answers[i])
+        _draw_path(rng, shape, goal, steps, ways, first, answers[i])
     return True
 
 
@@ -151,12 +160,18 @@ def _pick_goal(
 
 @njit(cache=True)
 def _draw_path(
-    rng: np.random.Generator, shape: tuple[int, int], goal: int, steps: _Ints, ways: _Floats, answer: Tokens
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    goal: int,
+    steps: _Ints,
+    ways: _Floats,
+    first: bool,
+    answer: Tokens,
 ) -> None:
-    """Walk back from the goal, each step as likely as the ways that lead through it."""
+    """Walk back from the goal: the first step that is one, or each as likely as the ways that lead through it."""
     cell = goal
     while steps[cell] > 1:
-        chosen = rng.random() * ways[cell]
+        chosen = 0.0 if first else rng.random() * ways[cell]
         back = -1
         for other in _neighbours(cell, shape):
             if other >= 0 and steps[other] == steps[cell] - 1:

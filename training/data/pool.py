@@ -86,8 +86,9 @@ class Pool:
     fewest cells to find, then steadily more, and all of them at the end.
     """
 
-    def __init__(self, task: Task, sources: list[Source], seed: int, easy_steps: int = 0) -> None:
-        self.task, self.sources, self.seed, self.easy_steps = task, sources, seed, easy_steps
+    def __init__(self, task: Task, sources: list[Source], seed: int, easy_steps: int = 0, augment: bool = True) -> None:
+        self.task, self.sources, self.seed = task, sources, seed
+        self.easy_steps, self.augment = easy_steps, augment
         self._orders = [easiest_first(source) for source in sources] if easy_steps else []
         weights = np.array([source.weight for source in sources])
         self._bounds = np.cumsum(weights / weights.sum())[:-1]
@@ -102,7 +103,7 @@ class Pool:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, row]))
 
     def draw(self, rng: np.random.Generator, step: int) -> Sample:
-        """One puzzle under a random symmetry, or as it is where it was augmented before."""
+        """One puzzle under a random symmetry, or as it is where that is wanted or it was augmented before."""
         which = int(np.searchsorted(self._bounds, rng.random(), side="right"))
         source = self.sources[which]
         if step < self.easy_steps:
@@ -113,6 +114,8 @@ class Pool:
         puzzle, answer = source.puzzles[index], source.answers[index]
         if source.puzzle_ids is not None:
             return Sample(puzzle, answer, int(source.puzzle_ids[index]))
+        if not self.augment:
+            return Sample(puzzle, answer, 0)
         symmetry = self.task.random_symmetry(rng)
         return Sample(symmetry.apply(puzzle), symmetry.apply(answer), 0)
 

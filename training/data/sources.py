@@ -51,6 +51,7 @@ def _generated(recipe: Recipe, task: Task, cache_dir: Path) -> Source:
         minimal_share=data.minimal_share,
         min_path=data.min_path,
         unique_path=data.unique_path,
+        first_path=data.first_path,
     )
     facts = [GENERATOR_VERSION, task.describe(), wanted.parameters(task)]
     path = cache_dir / f"{GENERATED}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npz"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.tasks.maze import FREE, PATH, WALL, Maze
+from model.tasks.maze import FREE, GOAL, PATH, START, WALL, Maze
 from training.data.check import first_wrong
 from training.data.errors import DataError
 from training.data.maze import generate
@@ -38,6 +38,28 @@ def test_otherwise_the_shortest_paths_are_all_drawn():
     ways = np.unique(answers[open_ones].argmax(axis=1), return_counts=True)[1]
     assert len(ways) > 1
     assert ways.min() > 0.2 * ways.sum() / len(ways)
+
+
+def test_of_several_shortest_paths_the_first_can_be_asked_for():
+    """Walking back from G, it goes up rather than down, down rather than left, left rather than right."""
+    puzzles, answers = generate(100, seed=4, shape=(6, 6), min_path=6, first=True)
+    maze = Maze(6, 6)
+    assert first_wrong(maze, puzzles, answers) is None
+    for puzzle, answer in zip(puzzles.reshape(-1, 6, 6), answers.reshape(-1, 6, 6), strict=True):
+        start, cell = (tuple(np.argwhere(puzzle == token)[0]) for token in (START, GOAL))
+        moved = np.where(puzzle == START, FREE, np.where(puzzle == GOAL, WALL, puzzle)).astype(np.uint8)
+        left = maze.shortest(puzzle.ravel())
+        while left > 1:
+            ways = [(cell[0] + r, cell[1] + c) for r, c in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+            ways = [way for way in ways if min(way) >= 0 and max(way) < 6 and moved[way] == FREE and way != start]
+            closer = []
+            for way in ways:
+                probe = moved.copy()
+                probe[start], probe[way] = START, GOAL
+                if maze.shortest(probe.ravel()) == left - 1:
+                    closer.append(way)
+            cell, left = closer[0], left - 1
+            assert answer[cell] == PATH
 
 
 def test_a_seed_gives_the_same_mazes_and_more_begin_with_the_same():
