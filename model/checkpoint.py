@@ -1,7 +1,8 @@
 """A checkpoint directory: written in one move, read without torch, verified before it is trusted.
 
 model.safetensors   the weights (and nothing that could run code)
-config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy
+config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy,
+                    and how its confidence is calibrated (see `model.calibration`)
 canary.jsonl        puzzles with answers, one JSON object a line (see `Canary`)
 identifiers.json    puzzle identifier -> row of the puzzle embedding, for tasks that use one
 README.md           the card, for people
@@ -21,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from model.calibration import Calibration
 from model.config import ConfigError, HRMConfig
 from model.tasks import Puzzle, Task, task_from
 
@@ -92,6 +94,12 @@ class CheckpointInfo:
         """What training, or an import, wrote about itself; nobody checks it."""
         training = self.config.get("training")
         return training if isinstance(training, dict) else {}
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How likely its answers are exact; None where it was published or imported without that knowledge."""
+        values = self.config.get("calibration")
+        return None if values is None else Calibration.from_dict(values)
 
     @cached_property
     def architecture(self) -> HRMConfig:
@@ -176,7 +184,7 @@ def read_checkpoint(path: Path, task: str | None = None, version: str | None = N
                 f"{path}: format_version {config['format_version']!r}; this version reads {FORMAT_VERSION}"
             )
         codec, architecture = info.codec, info.architecture
-        _ = info.sha256, int(config["weights"]["bytes"])
+        _ = info.calibration, info.sha256, int(config["weights"]["bytes"])
         accuracy = info.canary_accuracy
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path / CONFIG_FILE}: {error} is missing or of the wrong type") from None
@@ -203,6 +211,7 @@ def write_checkpoint(
     canaries: Sequence[Canary],
     canary_accuracy: float,
     training: Mapping[str, Any],
+    calibration: Calibration | None = None,
     identifiers: Mapping[str, int] | None = None,
     card: str | None = None,
 ) -> CheckpointInfo:
@@ -230,6 +239,8 @@ def write_checkpoint(
             "canary": {"accuracy": canary_accuracy, "count": len(canaries)},
             "training": dict(training),
         }
+        if calibration is not None:
+            config["calibration"] = calibration.to_dict()
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
         (partial / CANARY_FILE).write_text("".join(_canary_line(canary) for canary in canaries))
         if identifiers is not None:

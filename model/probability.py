@@ -18,3 +18,16 @@ def log_probabilities(logits: Tensor, kind: LossKind) -> Tensor:
         return torch.log_softmax(wide, dim=-1)
     s = torch.where(wide >= 0, wide + 1, 1 / (1 - wide.clamp_max(0)))
     return torch.log(s / s.sum(-1, keepdim=True))
+
+
+def confidence(logits: Tensor, answer: Tensor, predicted: Tensor, kind: LossKind) -> Tensor:
+    """The mean probability of the tokens of `answer` over the predicted cells, [B] in float64.
+
+    Args:
+        logits: [B, L, V].
+        answer: [B, L] tokens.
+        predicted: [B, L], which cells count.
+        kind: how the checkpoint was trained.
+    """
+    chosen = log_probabilities(logits, kind).gather(-1, answer.unsqueeze(-1)).squeeze(-1).exp()
+    return (chosen * predicted).sum(-1) / predicted.sum(-1).clamp_min(1)

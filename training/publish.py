@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from model.calibration import Calibration
 from model.checkpoint import Canary, CheckpointInfo, write_checkpoint
 from model.device import pick_device
 from model.registry import Registry
@@ -18,6 +19,7 @@ from training.card import model_card
 from training.data.folder import is_dataset, read_identifiers
 from training.data.pool import Source
 from training.data.sources import load_sources
+from training.evaluation.calibrate import fit_calibration
 from training.evaluation.evaluate import doublings
 from training.evaluation.unroll import Trajectory, at, unroll
 from training.fit import split_sources
@@ -81,6 +83,7 @@ def publish(
         canaries=canaries,
         canary_accuracy=max(0.0, round(exact - CANARY_MARGIN, 3)),
         training=training,
+        calibration=_calibrate(said),
         identifiers={text: row for row, text in enumerate(identifiers)} if identifiers else None,
         card=model_card(name, version, model, training, differences(recipe)),
     )
@@ -98,6 +101,12 @@ def _accuracy(said: Trajectory) -> dict[str, Any]:
         "mean_segments": round(float(halts.mean()), 3),
         "exact_by_segments": {str(n): round(float(said.exact[:, n - 1].mean()), 4) for n in numbers},
     }
+
+
+def _calibrate(said: list[Trajectory]) -> Calibration:
+    """From how every held-out puzzle ended under ACT."""
+    ends = [(at(each.confidence, h), at(each.q_halt, h), at(each.exact, h)) for each in said for h in (each.halts(),)]
+    return fit_calibration(*(np.concatenate(column) for column in zip(*ends, strict=True)))
 
 
 def _canaries(

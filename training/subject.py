@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from model.calibration import Calibration
 from model.checkpoint import CONFIG_FILE, read_checkpoint
 from model.config import HRMConfig
 from model.hrm import HRM
@@ -25,12 +26,14 @@ class Subject:
     """A network ready for inference, and the puzzles it was trained for.
 
     `identifiers` are the rows of its puzzle embedding by name; None: those of the dataset it is asked about.
+    `calibration` is what a checkpoint knows of its confidence; a run knows nothing yet.
     """
 
     name: str
     task: Task
     model: HRM
     identifiers: dict[str, int] | None
+    calibration: Calibration | None
 
     @property
     def config(self) -> HRMConfig:
@@ -42,10 +45,10 @@ def load_subject(path: Path, device: torch.device, dtype: torch.dtype) -> Subjec
     """Read a checkpoint's directory or a run's; raises CheckpointError, RunError or StateError."""
     if (path / RECIPE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
         recipe, saved = read_run(path)
-        return Subject(str(path), recipe.codec, best_network(recipe, saved).to(device), None)
+        return Subject(str(path), recipe.codec, best_network(recipe, saved).to(device), None, None)
     info = read_checkpoint(path)
     info.verify()
-    return Subject(info.name, info.codec, load_model(info, device, dtype), info.identifiers)
+    return Subject(info.name, info.codec, load_model(info, device, dtype), info.identifiers, info.calibration)
 
 
 def read_run(run_dir: Path) -> tuple[Recipe, SavedState]:

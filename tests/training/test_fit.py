@@ -149,7 +149,7 @@ def test_it_ends_early_when_the_held_out_accuracy_no_longer_rises(fit, tmp_path,
     def unroll(model, task, puzzles, *rest, **options):
         exact = np.linspace(0, 1, len(puzzles), endpoint=False)[:, None] < next(shares)
         zeros = np.zeros(exact.shape, dtype=np.float32)
-        return Trajectory(exact, None, zeros, zeros, exact, 1, puzzles, puzzles)
+        return Trajectory(exact, None, zeros, zeros, zeros, exact, 1, puzzles, puzzles)
 
     monkeypatch.setattr(fit_module, "unroll", unroll)
     code, said = fit("eval_every=5", "patience=2")

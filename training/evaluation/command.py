@@ -63,7 +63,7 @@ def run(parsed: argparse.Namespace) -> int:
             dtype=dtype,
             progress=lambda done: progress(done, len(questions)),
         )
-    evaluation = evaluate(subject.task, questions, trajectory)
+    evaluation = evaluate(subject.task, questions, trajectory, subject.calibration)
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=200)
     if parsed.json:
         facts = {"network": subject.name, "data": str(parsed.data), "sample": parsed.sample, **evaluation.to_dict()}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.calibration import Calibration
 from model.tasks import Task
 from training.evaluation.questions import Questions
 from training.evaluation.statistics import Reliability, Share
@@ -58,6 +59,8 @@ class Evaluation:
         limited: under ACT with another M_max, by that.
         sources, difficulties: under ACT, by source and by bin of difficulty; `measure` is what the difficulty is.
         at_halt, at_every_segment: whether sigmoid(q_halt) is the probability of being exact.
+        confidence: whether the confidence that is served is the probability of being exact, at halt.
+        uncalibrated: the same before calibration; None: the checkpoint brings no calibration, the confidence is raw.
         votes: of ARC.
     """
 
@@ -71,6 +74,8 @@ class Evaluation:
     measure: str
     at_halt: Reliability
     at_every_segment: Reliability
+    confidence: Reliability
+    uncalibrated: Reliability | None
     votes: Votes | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -90,12 +95,18 @@ class Evaluation:
                 "at_halt": self.at_halt.to_dict(),
                 "at_every_segment": self.at_every_segment.to_dict(),
             },
+            "confidence_reliability": {
+                "served": self.confidence.to_dict(),
+                "uncalibrated": self.uncalibrated.to_dict() if self.uncalibrated else None,
+            },
             "votes": self.votes.to_dict() if self.votes else None,
         }
 
 
-def evaluate(task: Task, questions: Questions, trajectory: Trajectory) -> Evaluation:
-    """Judge what was said of the questions."""
+def evaluate(
+    task: Task, questions: Questions, trajectory: Trajectory, calibration: Calibration | None = None
+) -> Evaluation:
+    """Judge what was said of the questions; `calibration` is the checkpoint's own, where it brings one."""
     total, limit = trajectory.exact.shape[1], trajectory.limit
     halts = trajectory.halts()
     optimal = _optimal(task, questions, trajectory)
@@ -104,6 +115,7 @@ def evaluate(task: Task, questions: Questions, trajectory: Trajectory) -> Evalua
     def under_act(rows: Bools) -> Accuracy:
         return _accuracy(trajectory, halts, rows, optimal)
 
+    confidence, uncalibrated = _confidence(trajectory, halts, calibration)
     everything = np.ones(len(trajectory), dtype=np.bool_)
     numbers = sorted({*doublings(total), limit})
     return Evaluation(
@@ -117,6 +129,8 @@ def evaluate(task: Task, questions: Questions, trajectory: Trajectory) -> Evalua
         measure=questions.measure,
         at_halt=Reliability.of(at(belief, halts), at(trajectory.exact, halts)),
         at_every_segment=Reliability.of(belief[:, :limit], trajectory.exact[:, :limit]),
+        confidence=confidence,
+        uncalibrated=uncalibrated,
         votes=_votes(questions, trajectory),
     )
 
@@ -157,6 +171,17 @@ def _accuracy(
         of_exact=float(used[exact].mean()) if exact.any() else 0.0,
         of_wrong=float(used[~exact].mean()) if not exact.all() else 0.0,
     )
+
+
+def _confidence(
+    trajectory: Trajectory, halts: Ints, calibration: Calibration | None
+) -> tuple[Reliability, Reliability | None]:
+    """Of the confidence as it is served, and before its calibration."""
+    raw, exact = at(trajectory.confidence, halts), at(trajectory.exact, halts)
+    if calibration is None:
+        return Reliability.of(raw, exact), None
+    served = calibration.probability(raw, at(trajectory.q_halt, halts))
+    return Reliability.of(served, exact), Reliability.of(raw, exact)
 
 
 def _optimal(task: Task, questions: Questions, trajectory: Trajectory) -> Bools | None:

@@ -17,7 +17,11 @@ def show(evaluation: Evaluation, console: Console) -> None:
     if len(evaluation.difficulties) > 1:
         _show_groups(f"under ACT, by {evaluation.measure}", evaluation.difficulties, None, console)
     _show_segments(evaluation, console)
-    _show_reliability(evaluation.at_halt, evaluation.at_every_segment, console)
+    error = f"at every segment {evaluation.at_every_segment.error:.3f}"
+    _show_reliability("sigmoid(q_halt) at the end", evaluation.at_halt, error, console)
+    raw = evaluation.uncalibrated
+    error = f"uncalibrated {raw.error:.3f}" if raw else "it is not calibrated"
+    _show_reliability("confidence at the end", evaluation.confidence, error, console)
     if evaluation.votes:
         votes = evaluation.votes
         title = f"votes on {votes.tests} tests of {votes.tasks} tasks, in Kaggle's metric and in upstream's"
@@ -51,12 +55,11 @@ def _show_segments(evaluation: Evaluation, console: Console) -> None:
     console.print(table)
 
 
-def _show_reliability(at_halt: Reliability, at_every_segment: Reliability, console: Console) -> None:
-    errors = f"calibration error {at_halt.error:.3f}, at every segment {at_every_segment.error:.3f}"
-    table = _table(f"sigmoid(q_halt) at the end: {errors}", "predicted", "puzzles", "mean", "exact")
-    for i, (count, predicted, observed) in enumerate(
-        zip(at_halt.counts, at_halt.predicted, at_halt.observed, strict=True)
-    ):
+def _show_reliability(what: str, reliability: Reliability, remark: str, console: Console) -> None:
+    title = f"{what}: calibration error {reliability.error:.3f}, {remark}"
+    table = _table(title, "predicted", "puzzles", "mean", "exact")
+    columns = zip(reliability.counts, reliability.predicted, reliability.observed, strict=True)
+    for i, (count, predicted, observed) in enumerate(columns):
         if count:
             table.add_row(f"{i / BINS:.1f} to {(i + 1) / BINS:.1f}", str(count), f"{predicted:.3f}", f"{observed:.3f}")
     console.print(table)

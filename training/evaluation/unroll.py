@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.act import wants_to_halt
 from model.hrm import HRM
+from model.probability import confidence
 from model.tasks import Task, Tokens
 from training.losses import count_right
 
@@ -29,6 +30,8 @@ class Trajectory:
             checker), [n, S].
         cells: the share of right cells, [n, S].
         q_halt: [n, S].
+        confidence: the mean probability of what is said of the cells to predict, [n, S]; NaN where no task says which
+            they are.
         willing: whether the q-head would have halted, [n, S].
         limit: M_max, of the answers that are kept.
         act_answers, full_answers: under ACT, and after `limit` segments, [n, L].
@@ -38,6 +41,7 @@ class Trajectory:
     valid: Bools | None
     cells: Floats
     q_halt: Floats
+    confidence: Floats
     willing: Bools
     limit: int
     act_answers: Tokens
@@ -79,7 +83,7 @@ def unroll(
 
     Args:
         model: on its device, for inference.
-        task: whose checker says what is valid; None: nobody is asked.
+        task: whose checker says what is valid, and which cells are to be predicted; None: nobody is asked.
         puzzles: tokens.
         answers: tokens; PAD is not graded.
         puzzle_ids: rows of the puzzle embedding, [n]; all 0 where left out.
@@ -94,7 +98,7 @@ def unroll(
     count, total = len(puzzles), max(limit, segments or limit)
     ids = np.zeros(count, dtype=np.int64) if puzzle_ids is None else puzzle_ids.astype(np.int64)
     exact, willing, valid = (np.zeros((count, total), dtype=np.bool_) for _ in range(3))
-    cells, q_halt = (np.zeros((count, total), dtype=np.float32) for _ in range(2))
+    cells, q_halt, sure = (np.full((count, total), np.nan, dtype=np.float32) for _ in range(3))
     act_answers, full_answers = np.zeros_like(puzzles), np.zeros_like(puzzles)
     device = model.lm_head.weight.device
     for start in range(0, count, batch_size):
@@ -102,6 +106,7 @@ def unroll(
         tokens, labels, row_ids = (
             torch.from_numpy(values[rows].astype(np.int64)).to(device) for values in (puzzles, answers, ids)
         )
+        predicted = None if task is None else torch.from_numpy(np.stack([task.predicted(p) for p in puzzles[rows]]))
         embedding = model.embed(tokens, model.puzzle_vectors(row_ids))
         carry = model.initial_carry(len(tokens), dtype)
         said = np.zeros_like(puzzles[rows])
@@ -113,6 +118,8 @@ def unroll(
             exact[now] = (right == graded).cpu().numpy()
             cells[now] = (right / graded.clamp_min(1)).cpu().numpy()
             q_halt[now] = output.q_halt.cpu().numpy()
+            if predicted is not None:
+                sure[now] = confidence(output.logits, answer, predicted.to(device), model.config.loss).cpu().numpy()
             willing[now] = wants_to_halt(output.q_halt, output.q_continue, model.config.halt_rule).cpu().numpy()
             before, said = said, answer.to(torch.uint8).cpu().numpy()
             if checker is not None:
@@ -125,7 +132,15 @@ def unroll(
         if progress:
             progress(rows.stop)
     return Trajectory(
-        exact, valid if checker is not None else None, cells, q_halt, willing, limit, act_answers, full_answers
+        exact=exact,
+        valid=valid if checker is not None else None,
+        cells=cells,
+        q_halt=q_halt,
+        confidence=sure,
+        willing=willing,
+        limit=limit,
+        act_answers=act_answers,
+        full_answers=full_answers,
     )
 
 

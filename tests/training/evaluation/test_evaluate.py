@@ -116,7 +116,7 @@ def test_the_best_way_through_a_maze_is_told_from_any_way():
     exact = np.array([[True], [False], [False]])
     valid = task.check_many(puzzles, said)[:, None]
     zeros = np.zeros((3, 1), dtype=np.float32)
-    trajectory = Trajectory(exact, valid, zeros, zeros, exact, 1, said, said)
+    trajectory = Trajectory(exact, valid, zeros, zeros, zeros, exact, 1, said, said)
     evaluation = evaluate(task, graded(puzzles, answers, np.full(3, "mine")), trajectory)
     assert (evaluation.act.exact.count, evaluation.act.valid.count, evaluation.act.optimal.count) == (1, 2, 2)
     assert evaluation.measure == "cells to find"
