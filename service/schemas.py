@@ -162,7 +162,10 @@ class Answer(Strict):
     total_segments: int = Field(description="Of all attempts.")
     symmetry: str = Field("identity", description="What the attempt that the answer is from saw the puzzle under.")
     votes: list[Vote] | None = Field(None, description="In mode `vote`: the two most frequent answers.")
-    confidence: float
+    confidence: float = Field(
+        description="How likely the answer is exact, calibrated on held-out puzzles; of a checkpoint that is not "
+        "calibrated, the mean probability of its tokens."
+    )
     q_halt: float
     q_continue: float
     timing: Timing

@@ -151,12 +151,20 @@ def _answer(outcome: Outcome, verdict: Verdict) -> Answer:
         total_segments=spent.segments if spent else outcome.segments,
         symmetry=spent.symmetry if spent else "identity",
         votes=[_vote(work, candidate) for candidate in spent.votes] if spent and spent.votes else None,
-        confidence=outcome.confidence,
+        confidence=_confidence(outcome),
         q_halt=outcome.q_halt,
         q_continue=outcome.q_continue,
         timing=Timing(queue_s=round(outcome.queue_s, 6), solve_s=round(outcome.solve_s, 6)),
         trace=_trace(outcome) if work.request.trace else None,
     )
+
+
+def _confidence(outcome: Outcome) -> float:
+    """How likely the answer is exact where the checkpoint is calibrated; else what the network's tokens say."""
+    calibration = outcome.work.info.calibration
+    if calibration is None:
+        return outcome.confidence
+    return float(calibration.probability(outcome.confidence, outcome.q_halt))
 
 
 def _vote(work: Work, candidate: Candidate) -> Vote:
