@@ -133,6 +133,42 @@ ROWS: dict[str, list[Panel]] = {
         ),
         graph("Time to solve", "s", *_quantiles("hrm_solve_duration_seconds", "task", _TASK)),
     ],
+    "Searches": [
+        graph(
+            "Attempts a request",
+            "short",
+            (
+                f"sum by (task, mode) (rate(hrm_attempts_sum{{{_TASK}}}[$__rate_interval]))"
+                f" / sum by (task, mode) (rate(hrm_attempts_count{{{_TASK}}}[$__rate_interval]))",
+                "{{task}} {{mode}}",
+            ),
+            about="Of requests that may have several.",
+        ),
+        heatmap(
+            "Which attempt was accepted",
+            f"sum by (le) (increase(hrm_winning_attempt_bucket{{{_TASK}}}[$__rate_interval]))",
+            about="Much at the end: callers would be served by more attempts.",
+        ),
+        graph(
+            "Verified",
+            "percentunit",
+            (
+                f"sum by (task) (rate(hrm_winning_attempt_count{{{_TASK}}}[$__rate_interval]))"
+                f' / sum by (task) (rate(hrm_attempts_count{{{_TASK}, mode="verified"}}[$__rate_interval]))',
+                "{{task}}",
+            ),
+            about="The share of verified requests for which an answer was accepted.",
+        ),
+        graph(
+            "Segments that came to nothing",
+            "ops",
+            (
+                f"sum by (task, reason) (rate(hrm_lost_segments_total{{{_TASK}}}[$__rate_interval]))",
+                "{{task}} {{reason}}",
+            ),
+            about="A sibling settled the request, or others needed the slot.",
+        ),
+    ],
     "Engine": [
         graph(
             "Slots",
