@@ -300,3 +300,44 @@ def test_every_request_ends_once_within_its_budget(size, requests, random):
             assert outcome.spent.attempts <= attempts
         if outcome.halted_by is HaltedBy.VERIFIED:
             assert np.array_equal(outcome.tokens, ANSWER)
+
+
+class Crowd:
+    """Keeps as many requests of one kind unfinished as there are slots, and sends probes at random times."""
+
+    def __init__(self, bench, kind):
+        self.bench, self.kind, self.made = bench, kind, 0
+        self.arrived, self.rng = {}, np.random.default_rng(0)
+
+    def latencies(self, ticks):
+        """How many segments each probe took from its arrival to its answer."""
+        for tick in range(ticks):
+            ended = self.bench.ended()
+            while self.made - sum(name.startswith("other") for name in ended) < SLOTS:
+                self.bench.give(self.kind(f"other {self.made}"))
+                self.made += 1
+            if self.rng.random() < 0.15:
+                self.arrived[f"probe {tick}"] = tick
+                self.bench.give(ask(f"probe {tick}", mode="fixed", most=int(self.rng.integers(2, 10))))
+            self.bench.tick()
+            for name in self.bench.ended().keys() - ended.keys():
+                if name in self.arrived:
+                    self.arrived[name] = tick - self.arrived[name]
+        return [taken for name, taken in self.arrived.items() if name in self.bench.ended()]
+
+
+SLOTS = 16
+
+
+def test_single_attempts_fare_beside_a_flood_as_beside_plain_requests():
+    """95 of 100 of them take at most half as long again as beside as many slots that are busy with single attempts."""
+    kinds = {
+        "plain": lambda name: ask(name, mode="fixed", most=16),
+        "flood": lambda name: ask(name, mode="verified", attempts=32, most=16),
+    }
+    p95 = {}
+    for name, kind in kinds.items():
+        taken = Crowd(bench(SLOTS, lambda number: NEVER), kind).latencies(1500)
+        assert len(taken) > 150
+        p95[name] = np.percentile(taken, 95)
+    assert p95["flood"] <= 1.5 * p95["plain"]
