@@ -10,3 +10,8 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def positives(text: str) -> list[int]:
+    """Whole numbers from 1, separated by commas; each once, in order."""
+    return sorted({positive(part) for part in text.split(",")})

@@ -25,39 +25,41 @@ def show(evaluation: Evaluation, console: Console) -> None:
     if evaluation.votes:
         votes = evaluation.votes
         title = f"votes on {votes.tests} tests of {votes.tasks} tasks, in Kaggle's metric and in upstream's"
-        table = _table(title, "", "Kaggle", "95 %", "upstream")
+        table = make_table(title, "", "Kaggle", "95 %", "upstream")
         for attempts, share in votes.outputs.items():
-            table.add_row(f"pass@{attempts}", *_exact(share), f"{votes.task_means[attempts]:.1%}")
+            table.add_row(f"pass@{attempts}", *exact_cells(share), f"{votes.task_means[attempts]:.1%}")
         console.print(table)
 
 
 def _show_groups(title: str, groups: dict[str, Accuracy], everything: Accuracy | None, console: Console) -> None:
     graded = any(accuracy.optimal for accuracy in groups.values())
     columns = ["", "puzzles", "exact", "95 %", "valid", *(["best"] if graded else []), "cells", "segments"]
-    table = _table(title, *columns, "if exact", "if not")
+    table = make_table(title, *columns, "if exact", "if not")
     for name, accuracy in [*groups.items(), *([("all", everything)] if everything else [])]:
-        optimal = [_share(accuracy.optimal)] if graded else []
+        optimal = [share_cell(accuracy.optimal)] if graded else []
         table.add_row(
-            name, str(accuracy.exact.total), *_exact(accuracy.exact), _share(accuracy.valid), *optimal,
+            name, str(accuracy.exact.total), *exact_cells(accuracy.exact), share_cell(accuracy.valid), *optimal,
             f"{accuracy.cells:.2%}", *map(_segments, (accuracy.segments, accuracy.of_exact, accuracy.of_wrong)),
         )  # fmt: skip
     console.print(table)
 
 
 def _show_segments(evaluation: Evaluation, console: Console) -> None:
-    table = _table("by segments", "segments", "exact", "95 %", "valid", "cells", "ACT exact", "95 %", "ACT segments")
+    table = make_table(
+        "by segments", "segments", "exact", "95 %", "valid", "cells", "ACT exact", "95 %", "ACT segments"
+    )
     for number, fixed in evaluation.fixed.items():
         limited = evaluation.limited[number]
         table.add_row(
-            str(number), *_exact(fixed.exact), _share(fixed.valid), f"{fixed.cells:.2%}", *_exact(limited.exact),
-            _segments(limited.segments),
+            str(number), *exact_cells(fixed.exact), share_cell(fixed.valid), f"{fixed.cells:.2%}",
+            *exact_cells(limited.exact), _segments(limited.segments),
         )  # fmt: skip
     console.print(table)
 
 
 def _show_reliability(what: str, reliability: Reliability, remark: str, console: Console) -> None:
     title = f"{what}: calibration error {reliability.error:.3f}, {remark}"
-    table = _table(title, "predicted", "puzzles", "mean", "exact")
+    table = make_table(title, "predicted", "puzzles", "mean", "exact")
     columns = zip(reliability.counts, reliability.predicted, reliability.observed, strict=True)
     for i, (count, predicted, observed) in enumerate(columns):
         if count:
@@ -65,7 +67,8 @@ def _show_reliability(what: str, reliability: Reliability, remark: str, console:
     console.print(table)
 
 
-def _table(title: str, first: str, *numbers: str) -> Table:
+def make_table(title: str, first: str, *numbers: str) -> Table:
+    """A table whose columns hold numbers, but for the first."""
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first)
     for name in numbers:
@@ -73,12 +76,14 @@ def _table(title: str, first: str, *numbers: str) -> Table:
     return table
 
 
-def _exact(share: Share) -> tuple[str, str]:
+def exact_cells(share: Share) -> tuple[str, str]:
+    """A share and its interval, in percent."""
     low, high = share.interval
     return f"{share.value:.1%}", f"{100 * low:.1f}-{100 * high:.1f}"
 
 
-def _share(share: Share | None) -> str:
+def share_cell(share: Share | None) -> str:
+    """A share in percent, or a dash."""
     return "-" if share is None else str(share)
 
 

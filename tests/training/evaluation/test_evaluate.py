@@ -6,41 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.tasks import get_task
 from model.tasks.maze import Maze
-from tests.conftest import ANSWER, PUZZLE
 from tests.training.tiny_run import TINY
-from training.cli import main
 from training.data.arc_build import build_arc
 from training.evaluation.evaluate import bins, doublings, evaluate
 from training.evaluation.questions import graded
 from training.evaluation.unroll import Trajectory
 
 ARC_ROOT = Path(__file__).parents[2] / "data" / "arc"
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs `hrm-train`; returns its exit code and what it wrote on stdout and stderr."""
-
-    def run_main(*arguments):
-        code = main([*map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run_main
-
-
-@pytest.fixture
-def csv(tmp_path):
-    """Twenty images of one puzzle from two sources, with ratings 0 to 19."""
-    task, rng, path = get_task("sudoku"), np.random.default_rng(0), tmp_path / "puzzles.csv"
-    lines = ["source,question,answer,rating"]
-    for n in range(20):
-        symmetry = task.random_symmetry(rng)
-        puzzle, answer = (task.format(symmetry.apply(task.parse(text)), "") for text in (PUZZLE, ANSWER))
-        lines.append(f"{'ab'[n % 2]},{puzzle},{answer},{n}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_a_checkpoint_is_judged_by_source_difficulty_and_segments(run, tiny_registry, csv):
@@ -57,6 +30,8 @@ def test_a_checkpoint_is_judged_by_source_difficulty_and_segments(run, tiny_regi
     assert [each["exact"]["of"] for each in said["difficulty"]["bins"].values()] == [4] * 5
     assert sum(each["count"] for each in said["q_halt_reliability"]["at_halt"]["bins"]) == 20
     assert sum(each["count"] for each in said["q_halt_reliability"]["at_every_segment"]["bins"]) == 80
+    assert sum(each["count"] for each in said["confidence_reliability"]["served"]["bins"]) == 20
+    assert said["confidence_reliability"]["uncalibrated"] is None, "this checkpoint brings no calibration"
     code, printed, _ = run("eval", checkpoint, csv, "--sample", 6, "--max-segments", 2, "--segments", 3)
     assert code == 0
     assert "6 puzzles, M_max 2" in printed
