@@ -93,6 +93,7 @@ class Cluster:
             "api_processes": 2,  # shares the port
             "probe_port": 0,
             "device": "cpu",
+            "backend": "torch",
             "compile": "off",
             "precision": "fp32",
             **settings,

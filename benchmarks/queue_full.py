@@ -83,7 +83,7 @@ def main() -> None:
         Cluster(Path(folder), arguments.checkpoints, slots=SLOTS, queue_limit=arguments.queue_limit) as cluster,
     ):
         cluster.api()
-        cluster.worker(compile="auto", precision="auto")
+        cluster.worker(backend="auto", compile="auto", precision="auto")
         cluster.until_ready(api=1, worker=1)
         rows, figures = asyncio.run(measure(cluster, arguments.queue_limit, arguments.probes))
     report("a full queue says no, under a saturated engine", rows, figures, arguments.output)

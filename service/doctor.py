@@ -14,7 +14,7 @@ from service.broker.admin import QueueAdmin
 from service.broker.config import broker_config
 from service.broker.embedded import EmbeddedServer, EmbeddedServerError, server_binary
 from service.broker.records import BrokerError
-from service.packages import installed, require_one_onnxruntime
+from service.packages import installed, onnx_installed, require_one_onnxruntime
 from service.registry import registry_of
 from service.settings import PREFIX, SECRETS, Settings, SettingsError, variable
 
@@ -117,8 +117,8 @@ def device(settings: Settings) -> str:
         require_one_onnxruntime()
     except SettingsError as error:
         raise Trouble(str(error)) from None
-    if settings.backend == "onnx" and not (installed("onnxruntime") or installed("onnxruntime-gpu")):
-        raise Trouble(f"{variable('backend')}: onnxruntime is not installed: pip install 'hrm-serve[onnx]'")
+    if settings.backend == "onnx" and not onnx_installed():
+        raise Trouble(f"{variable('backend')}: ONNX Runtime is not installed: pip install 'hrm-serve[onnx]'")
     for package in ("torch", "safetensors"):
         if not installed(package):
             raise Trouble(f"{package} is not installed: pip install 'hrm-serve[worker]'")
@@ -129,11 +129,13 @@ def device(settings: Settings) -> str:
         picked = pick_device(settings.device)
     except DeviceError as error:
         raise Trouble(f"{variable('device')}: {error}") from None
-    if settings.compile != "off" and not can_compile(picked):
+    if settings.compile != "off" and settings.backend != "onnx" and not can_compile(picked):
         lacking = f"no compiler for {picked}"
         if settings.compile == "on":
             raise Trouble(f"{variable('compile')} is on, but there is {lacking} on this machine")
-        raise Doubt(f"{lacking} on this machine: segments run about half as fast (Debian: apt-get install g++)")
+        if settings.backend == "auto" and onnx_installed():
+            return f"{picked} is there; {lacking}, but ONNX Runtime"
+        raise Doubt(f"{lacking} on this machine: segments run about half as fast (pip install 'hrm-serve[onnx]')")
     return f"{picked} is there" + ("" if settings.compile == "off" else ", and a compiler for it")
 
 

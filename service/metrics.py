@@ -22,6 +22,7 @@ LARGEST = frozenset(
         "hrm_queue_oldest_age_seconds",
         "hrm_worker_last_step_timestamp_seconds",
         "hrm_checkpoint_info",
+        "hrm_runner_info",
         "hrm_build_info",
     }
 )
@@ -207,6 +208,12 @@ class WorkerMetrics(_Common):
             "From noticing a checkpoint to serving it.",
             ["task"],
             buckets=_LOAD_S,
+            registry=self.registry,
+        )
+        self.runner_info = Gauge(
+            "hrm_runner_info",
+            "1 for what runs the network: its backend, dtype and mode.",
+            ["task", "backend", "dtype", "mode"],
             registry=self.registry,
         )
         self.device_memory = Gauge("hrm_device_memory_bytes", "Memory of the device.", ["kind"], registry=self.registry)

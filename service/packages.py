@@ -16,6 +16,11 @@ def installed(package: str) -> bool:
     return True
 
 
+def onnx_installed() -> bool:
+    """Whether checkpoints can be run with ONNX Runtime."""
+    return installed("onnx") and (installed("onnxruntime") or installed("onnxruntime-gpu"))
+
+
 def require_one_onnxruntime() -> None:
     """Raise SettingsError where both builds of ONNX Runtime are installed: each overwrites the other's files."""
     if installed("onnxruntime") and installed("onnxruntime-gpu"):

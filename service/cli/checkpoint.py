@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import SecretStr
 from rich.table import Table
 
-from model.checkpoint import CheckpointError, CheckpointInfo
+from model.checkpoint import CheckpointError, CheckpointInfo, read_checkpoint
 from model.registry import Registry
 from model.tasks import task_names
 from service.broker.admin import QueueAdmin
@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = action("export", "TASK[/VERSION] DIR [flags]", "write a checkpoint in upstream's format")
     export.add_argument("name", metavar="TASK[/VERSION]", help=_ONE)
     export.add_argument("directory", type=Path, metavar="DIR", help="a new or empty directory")
+    onnx = action("export-onnx", "TASK[/VERSION]|DIR OUT [flags]", "write one segment of a checkpoint as an ONNX file")
+    onnx.add_argument("name", metavar="TASK[/VERSION]|DIR", help=f"{_ONE}; or a checkpoint's directory")
+    onnx.add_argument("out", type=Path, metavar="OUT", help="a new file")
     prune = action("prune", "TASK --keep N [flags]", "remove old versions", "redis_url", "namespace")
     prune.add_argument("task", metavar="TASK")
     prune.add_argument(
@@ -193,6 +196,17 @@ def _export(registry: Registry, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _export_onnx(registry: Registry, arguments: argparse.Namespace) -> int:
+    with worker_extra():
+        from model.onnx_export import export_onnx  # noqa: PLC0415 (onnx, not before it is needed)
+
+    directory = Path(arguments.name)
+    info = read_checkpoint(directory) if directory.is_dir() else _find(registry, arguments.name)
+    done = export_onnx(info, arguments.out)
+    print(f"{done.path}: opset {done.opset}; at most {done.largest_difference:.1e} from torch")
+    return 0
+
+
 def _prune(registry: Registry, arguments: argparse.Namespace) -> int:
     for version in registry.prune(arguments.task, arguments.keep, _in_use(arguments)):
         print(f"{arguments.task}/{version} removed")
@@ -255,5 +269,6 @@ _ACTIONS = {
     "rollback": _rollback,
     "import": _import,
     "export": _export,
+    "export-onnx": _export_onnx,
     "prune": _prune,
 }

@@ -11,6 +11,9 @@ from typing import Annotated, Any, NoReturn, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+_EXTRAS = dict.fromkeys(("torch", "safetensors", "yaml"), "worker") | dict.fromkeys(("onnx", "onnxruntime"), "onnx")
+"""Which extra brings a module."""
+
 
 class CommandError(Exception):
     """A command cannot go on; the message is one line for the user."""
@@ -36,13 +39,14 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def worker_extra() -> Iterator[None]:
-    """Imports in here need torch; raises CommandError where that is not installed."""
+    """Imports in here need torch, or ONNX; raises CommandError where that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "safetensors", "yaml"):
+        extra = _EXTRAS.get(error.name or "")
+        if extra is None:
             raise
-        raise CommandError(f"{error.name} is not installed: pip install 'hrm-serve[worker]'") from None
+        raise CommandError(f"{error.name} is not installed: pip install 'hrm-serve[{extra}]'") from None
 
 
 def flag(name: str) -> str:

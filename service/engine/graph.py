@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.act import halts, wants_to_halt
+from model.config import HaltRule
 from model.hrm import HRM, Carry
-from model.probability import log_probabilities
+from model.probability import confidence
+from service.engine.runner import Readback
 
-log = logging.getLogger(__name__)
+_NUMBERS, _FLAGS = 5 * 4, 2
+"""Bytes a row."""
 
 
 class Rows(NamedTuple):
@@ -30,13 +34,25 @@ class Rows(NamedTuple):
     max_segments: Tensor
 
 
-class SegmentResult(NamedTuple):
-    """What the graph gives back for n rows."""
+class Said(NamedTuple):
+    """What the network says of n rows after a segment."""
 
     carry: Carry
-    tokens: Tensor  # [n, L]
-    flags: Tensor  # [2, n]: halted, willing
-    numbers: Tensor  # [5, n]: q_halt, q_continue, confidence, residual_H, residual_L
+    answer: Tensor  # [n, L] the chosen tokens
+    q_halt: Tensor  # [n], as all that follow
+    q_continue: Tensor
+    confidence: Tensor
+    residual_H: Tensor
+    residual_L: Tensor
+
+
+class SegmentResult(NamedTuple):
+    """What a graph gives back for n rows."""
+
+    carry: Carry
+    tokens: Tensor  # [n, L] uint8
+    flags: Tensor  # [n, 2]: halted, willing
+    numbers: Tensor  # [n, 5]: q_halt, q_continue, confidence, residual_H, residual_L, in fp32
 
 
 Graph = Callable[[HRM, Carry, Rows], SegmentResult]
@@ -44,16 +60,49 @@ Graph = Callable[[HRM, Carry, Rows], SegmentResult]
 
 def segment_graph(model: HRM, carry: Carry, rows: Rows) -> SegmentResult:
     """Run one segment. The weights are inputs, so that a graph compiled for one bank serves the other."""
-    rule = model.config.halt_rule
     after, output = model.reason(carry, model.embed(rows.tokens, rows.puzzle_vectors))
     answer = output.logits.argmax(-1)
-    chosen = log_probabilities(output.logits, model.config.loss).gather(-1, answer.unsqueeze(-1)).squeeze(-1)
-    confidence = (chosen.exp() * rows.predicted).sum(-1) / rows.predicted.sum(-1).clamp_min(1)
-    halted = halts(output.q_halt, output.q_continue, rows.segments + 1, rows.min_segments, rows.max_segments, rule)
-    willing = wants_to_halt(output.q_halt, output.q_continue, rule)
+    sure = confidence(output.logits, answer, rows.predicted, model.config.loss)
     residuals = [(new - old).float().square().sum((1, 2)).sqrt() for new, old in zip(after, carry, strict=True)]
-    numbers = torch.stack([output.q_halt, output.q_continue, confidence.float(), *residuals])
-    return SegmentResult(after, answer.to(torch.uint8), torch.stack([halted, willing]), numbers)
+    return judged(Said(after, answer, output.q_halt, output.q_continue, sure, *residuals), rows, model.config.halt_rule)
+
+
+def judged(said: Said, rows: Rows, rule: HaltRule) -> SegmentResult:
+    """Apply the halting rule to what the network said."""
+    halted = halts(said.q_halt, said.q_continue, rows.segments + 1, rows.min_segments, rows.max_segments, rule)
+    willing = wants_to_halt(said.q_halt, said.q_continue, rule)
+    numbers = [said.q_halt, said.q_continue, said.confidence.float(), said.residual_H, said.residual_L]
+    return SegmentResult(
+        said.carry, said.answer.to(torch.uint8), torch.stack([halted, willing], dim=1), torch.stack(numbers, dim=1)
+    )
+
+
+def pack(result: SegmentResult) -> Tensor:
+    """All that the host wants of a segment in one buffer, [n, 22 + L] bytes, so that it travels in one copy."""
+    return torch.cat([result.numbers.view(torch.uint8), result.flags.view(torch.uint8), result.tokens], dim=1)
+
+
+def packed_width(length: int) -> int:
+    """Bytes a row of what `pack` makes of puzzles of that length."""
+    return _NUMBERS + _FLAGS + length
+
+
+def unpack(packed: NDArray[np.uint8], shape: int, device_s: float) -> Readback:
+    """Read copies of what `pack` packed; the buffer may then be used again."""
+    numbers = packed[:, :_NUMBERS].copy().view(np.float32)
+    flags = packed[:, _NUMBERS : _NUMBERS + _FLAGS].astype(np.bool_)
+    return Readback(
+        tokens=packed[:, _NUMBERS + _FLAGS :].copy(),
+        halted=flags[:, 0],
+        willing=flags[:, 1],
+        q_halt=numbers[:, 0],
+        q_continue=numbers[:, 1],
+        confidence=numbers[:, 2],
+        residual_H=numbers[:, 3],
+        residual_L=numbers[:, 4],
+        shape=shape,
+        device_s=device_s,
+    )
 
 
 @cache

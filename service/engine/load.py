@@ -9,11 +9,10 @@ from math import nan
 import torch
 
 from model.checkpoint import Canary, CheckpointError, CheckpointInfo
-from model.device import DeviceError, free_memory, pick_device, pick_dtype, used_memory
-from model.hrm import HRM
-from model.weights import load_model, load_weights, memory_needed
+from model.device import DeviceError, free_memory, used_memory
+from model.weights import memory_needed
+from service.engine.build import Builder, first_line
 from service.engine.codec import encode
-from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
 from service.engine.runner import Runner
 from service.engine.table import Table
 from service.engine.torch_runner import TorchRunner
@@ -34,12 +33,12 @@ class Loader:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Raises DeviceError where the device is not there."""
+        """Raises DeviceError where what the settings ask for is not there."""
         self._settings = settings
-        self.device = pick_device(settings.device)
-        self.dtype = pick_dtype(settings.precision, self.device)
+        self._builder = Builder(settings)
+        self._device = self._builder.device
         self._idle: list[TorchRunner] = []
-        self.compiled = self._choose_mode()
+        self._backends: set[str] = set()
 
     def load(self, info: CheckpointInfo) -> Table:
         """A warm table that has answered the checkpoint's canaries.
@@ -52,7 +51,9 @@ class Loader:
         try:
             runner = self._bank(info)
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise CheckpointError(f"{info.path}: out of memory while loading: {_first_line(error)}") from None
+            raise CheckpointError(f"{info.path}: out of memory while loading: {first_line(error)}") from None
+        except DeviceError as error:
+            raise CheckpointError(f"{info.path}: {error}") from None
         try:
             require_canaries(info, runner)
         except CheckpointError:
@@ -69,51 +70,35 @@ class Loader:
 
     def describe(self) -> dict[str, object]:
         """Device, precision and backend, for `/workers`."""
-        return {"device": str(self.device), "precision": str(self.dtype).removeprefix("torch."), "backend": "torch"}
+        return {
+            "device": str(self._device),
+            "precision": str(self._builder.dtype).removeprefix("torch."),
+            "backend": ", ".join(sorted(self._backends)) or None,
+        }
 
     def memory(self) -> dict[str, float]:
         """Bytes of the device: `used` by this process, and `free`."""
-        used, free = used_memory(self.device), free_memory(self.device)
+        used, free = used_memory(self._device), free_memory(self._device)
         return {"used": nan if used is None else used, "free": nan if free is None else free}
 
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
             if runner.model.config == info.architecture:
-                load_weights(runner.model, info)
+                runner.load(info)
                 self._idle.remove(runner)
                 return runner
-        size = self._settings.slots or _SLOTS[self.device.type]
-        _require_memory(info, size, self.device)
-        runner = self._runner(load_model(info, self.device, self.dtype), size)
-        try:
-            runner.warm_up()
-        except compiler_errors() as error:
-            if self._settings.compile == "on":
-                raise CheckpointError(f"{info.path}: cannot be compiled here: {_first_line(error)}") from None
-            log.warning("compiling failed; going on without", extra={"reason": _first_line(error)})
-            self.compiled = False
-            return self._runner(runner.model, size)
+        size = self._settings.slots or _SLOTS[self._device.type]
+        _require_memory(info, size, self._device)
+        runner = self._builder.build(info, size)
+        self._backends.add(runner.backend)
         return runner
-
-    def _runner(self, model: HRM, size: int) -> TorchRunner:
-        return TorchRunner(model, size, self.dtype, compiled=self.compiled, fixed_batch=self._settings.fixed_batch)
-
-    def _choose_mode(self) -> bool:
-        """Whether to compile; raises DeviceError where that was asked for and cannot be."""
-        if self._settings.compile == "off":
-            return False
-        possible = can_compile(self.device)
-        if self._settings.compile == "on" and not possible:
-            raise DeviceError(f"HRM_COMPILE is on, but there is no compiler for {self.device} on this machine")
-        if not possible:
-            log.warning("no compiler on this machine: segments run eagerly, about half as fast")
-        keep_compiled_in(self._settings.state_dir / "compiled")
-        return possible
 
 
 def _require_memory(info: CheckpointInfo, slots: int, device: torch.device) -> None:
-    """Refuse, before any is taken, what does not fit into the memory that is free."""
+    """Say how much memory will be taken; refuse, before any is, what does not fit into what is free."""
     needed, free = memory_needed(info.architecture, slots), free_memory(device)
+    mb = {"about_MB": round(needed / 1e6), "free_MB": None if free is None else round(free / 1e6)}
+    log.info("memory to be taken", extra={"checkpoint": info.name, "slots": slots, **mb})
     if free is not None and needed > free:
         raise CheckpointError(
             f"{info.path}: needs about {needed / 1e6:.0f} MB for {slots} slots; "
@@ -150,8 +135,4 @@ def _work(canary: Canary, info: CheckpointInfo, work_id: str) -> Work:
         )
         return encode(request, info, work_id=work_id)
     except ValueError as error:  # pydantic's, or a PuzzleError
-        raise CheckpointError(f"{info.path}: a canary cannot be asked: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{info.path}: a canary cannot be asked: {first_line(error)}") from None

@@ -4,54 +4,88 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from model.checkpoint import CheckpointInfo
 from model.hrm import HRM, Carry
-from service.engine.graph import Rows, compiled_graph, segment_graph
+from model.weights import load_weights
+from service.engine.cuda_graphs import CudaGraphs, bucket, buckets
+from service.engine.graph import Rows, SegmentResult, compiled_graph, pack, packed_width, segment_graph, unpack
 from service.engine.runner import Admission, Readback, Slots
+from service.engine.turns import turns_of
 
 log = logging.getLogger(__name__)
 
 
 class TorchRunner:
-    """A table of slots for one checkpoint, on any torch device, eager or compiled.
+    """A table of slots for one checkpoint, on any torch device, eager or compiled; on CUDA by CUDA graphs.
 
-    With `fixed_batch` every segment runs all slots, so that every puzzle sees one shape only.
+    With `fixed_batch` every segment runs all slots, so that every puzzle sees one shape only. Behind the slots lies
+    one more row that belongs to nobody: it fills up shapes.
     """
 
+    backend = "torch"
+
     def __init__(
-        self, model: HRM, size: int, dtype: torch.dtype, *, compiled: bool = False, fixed_batch: bool = False
+        self,
+        model: HRM,
+        size: int,
+        dtype: torch.dtype,
+        *,
+        compiled: bool = False,
+        fixed_batch: bool = False,
+        graphs: bool = True,
     ) -> None:
-        self.model, self._size, self.dtype = model, size, dtype
+        """Take the memory of `size` slots.
+
+        Args:
+            model: on the device, ready for inference in `dtype`.
+            size: how many slots.
+            dtype: what the state is in.
+            compiled: whether segments are compiled.
+            fixed_batch: see above.
+            graphs: whether segments are launched as CUDA graphs where the device is CUDA.
+        """
+        self.model, self.dtype = model, dtype
         self.compiled, self.fixed_batch = compiled, fixed_batch
         self.device = model.lm_head.weight.device
-        length = model.config.seq_len
+        self.graphs = graphs and self.device.type == "cuda"
+        self._size, length = size, model.config.seq_len
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(*shape, dtype=dtype, device=self.device)
+            return torch.zeros(size + 1, *shape, dtype=dtype, device=self.device)
 
         self._fresh = model.initial_carry(1, dtype)
-        self._carry = model.initial_carry(size, dtype)
+        self._carry = model.initial_carry(size + 1, dtype)
         self._rows = Rows(
-            tokens=zeros(size, length),
-            predicted=torch.ones(size, length, dtype=torch.bool, device=self.device),
-            puzzle_vectors=zeros(size, model.config.puzzle_emb_ndim, dtype=torch.float32),
-            segments=zeros(size),
-            min_segments=zeros(size),
-            max_segments=zeros(size),
+            tokens=zeros(length),
+            predicted=torch.ones(size + 1, length, dtype=torch.bool, device=self.device),
+            puzzle_vectors=zeros(model.config.puzzle_emb_ndim, dtype=torch.float32),
+            segments=zeros(),
+            min_segments=zeros(),
+            max_segments=zeros(),
         )
         self._graph = compiled_graph() if compiled else segment_graph
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._pending: Future[Readback] | None = None
+        self._run = CudaGraphs(self._step) if self.graphs else self._step
+        self._turns = turns_of(self.device, size, packed_width(length))
+        self._launched = np.empty(0, dtype=np.intp)
 
     @property
     def size(self) -> int:
         """How many slots there are."""
         return self._size
+
+    def load(self, info: CheckpointInfo) -> None:
+        """Exchange the weights, in place, for those of a checkpoint of the same architecture; raises CheckpointError.
+
+        No slot may be busy.
+        """
+        load_weights(self.model, info)
+        self._fresh = self.model.initial_carry(1, self.dtype)
 
     @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
@@ -71,67 +105,72 @@ class TorchRunner:
             z[slots] = start
 
     def launch(self, slots: Slots) -> None:
-        """Start one segment of these slots in the device's thread."""
-        self._pending = self._thread.submit(self._run, slots)
+        """Start one segment of these slots."""
+        self._launched = slots
+        rows = self._shape(len(slots))
+        index: Tensor | None = None
+        if rows < self._size:
+            padded = np.full(rows, self._size)
+            padded[: len(slots)] = slots
+            index = torch.from_numpy(padded).to(self.device)
+        self._turns.start(partial(self._run, index))
 
     def collect(self) -> Readback:
         """Wait for the segment; an error in it is raised here."""
-        if self._pending is None:
-            raise RuntimeError("collect without launch")
-        pending, self._pending = self._pending, None
-        return pending.result()
+        packed, device_s = self._turns.wait()
+        shape, slots = len(packed), self._launched
+        return unpack(packed[slots] if shape == self._size else packed[: len(slots)], shape, device_s)
 
     def warm_up(self) -> None:
-        """Run the shapes that will be used once, so that no request waits for a compiler."""
-        for n in sorted({1, min(2, self._size), self._size}):
+        """Run the shapes that will be used once, so that no request waits for a compiler or a capture."""
+        every = buckets(self._size) if self.graphs else {1, min(2, self._size), self._size}
+        shapes = sorted({self._shape(rows) for rows in every}, reverse=self.graphs)
+        for number, rows in enumerate(shapes, start=1):
             start = time.perf_counter()
-            self.launch(np.arange(n))
+            self.launch(np.arange(rows))
             self.collect()
-            log.info("warmed up", extra={"rows": n, "seconds": round(time.perf_counter() - start, 2)})
+            seconds = round(time.perf_counter() - start, 2)
+            log.info("warmed up", extra={"rows": rows, "shape": f"{number}/{len(shapes)}", "seconds": seconds})
 
     def close(self) -> None:
-        """End the device's thread."""
-        self._thread.shutdown()
+        """Give the device back."""
+        self._turns.close()
 
     def describe(self) -> dict[str, object]:
         """Backend, device, dtype and mode."""
         return {
-            "backend": "torch",
+            "backend": self.backend,
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
-            "mode": "compiled" if self.compiled else "eager",
+            "mode": self.mode,
             "fixed_batch": self.fixed_batch,
             "slots": self._size,
         }
 
-    @torch.inference_mode()
-    def _run(self, slots: Slots) -> Readback:
-        start = time.perf_counter()
-        if self.fixed_batch or len(slots) == self._size:
-            result = self._graph(self.model, self._carry, self._rows)
-            self._carry = result.carry
-            self._rows.segments.add_(1)
-            mine = slots
-        else:
-            # A graph for one row alone would be another one: a single puzzle runs twice, in the shape of two.
-            padded = np.repeat(slots, 2) if self.compiled and len(slots) == 1 else slots
-            rows = torch.from_numpy(padded).to(self.device)
-            carry = Carry(*(z[rows] for z in self._carry))
-            result = self._graph(self.model, carry, Rows(*(column[rows] for column in self._rows)))
-            self._carry.z_H[rows], self._carry.z_L[rows] = result.carry
-            self._rows.segments[rows[: len(slots)]] += 1
-            mine = np.arange(len(slots))
-        flags = result.flags.cpu().numpy()[:, mine]
-        numbers = result.numbers.cpu().numpy()[:, mine]
-        return Readback(
-            tokens=result.tokens.cpu().numpy()[mine],
-            halted=flags[0],
-            willing=flags[1],
-            q_halt=numbers[0],
-            q_continue=numbers[1],
-            confidence=numbers[2],
-            residual_H=numbers[3],
-            residual_L=numbers[4],
-            shape=len(result.tokens),
-            device_s=time.perf_counter() - start,
-        )
+    @property
+    def mode(self) -> str:
+        """How segments are run."""
+        return ("compiled" if self.compiled else "eager") + (", CUDA graphs" if self.graphs else "")
+
+    def segment(self, carry: Carry, rows: Rows) -> SegmentResult:
+        """Run one segment of n rows, wherever they came from."""
+        return self._graph(self.model, carry, rows)
+
+    def _shape(self, rows: int) -> int:
+        """How many rows the device runs where `rows` have work."""
+        if self.fixed_batch:
+            return self._size
+        if self.graphs:
+            return bucket(rows, self._size)
+        # A graph compiled for one row alone would be another one: a single puzzle runs in the shape of two.
+        return min(self._size, max(rows, 2)) if self.compiled else rows
+
+    def _step(self, index: Tensor | None) -> Tensor:
+        """One segment of the rows at `index`, or of all slots, in place; gives what the host wants to know."""
+        at = slice(self._size) if index is None else index
+        carry = Carry(*(z[at] for z in self._carry))
+        result = self.segment(carry, Rows(*(column[at] for column in self._rows)))
+        for z, after in zip(self._carry, result.carry, strict=True):
+            z[at] = after
+        self._rows.segments[at] += 1
+        return pack(result)

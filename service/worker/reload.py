@@ -146,6 +146,9 @@ class Reloader:
         if old is not None:
             self._metrics.checkpoint_info.remove(task, old.version, old.sha256)
         self._metrics.checkpoint_info.labels(task, info.version, info.sha256).set(1)
+        self._metrics.runner_info.remove_by_labels({"task": task})
+        runner = {name: str(table.runner.describe().get(name, "none")) for name in ("backend", "dtype", "mode")}
+        self._metrics.runner_info.labels(task=task, **runner).set(1)
         self._metrics.slots.labels(task).set(table.slots.size)
         self.serving[task], self.tables[task] = info, table
         self._engine.install(table)
@@ -157,6 +160,7 @@ class Reloader:
         self.status.pop(task, None)
         self._engine.withdraw(task)
         self._metrics.checkpoint_info.remove(task, old.version, old.sha256)
+        self._metrics.runner_info.remove_by_labels({"task": task})
         self._metrics.slots.labels(task).set(0)
         log.info("task withdrawn: it has no current checkpoint any more", extra={"task": task})
 

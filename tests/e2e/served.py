@@ -22,7 +22,7 @@ class Service:
     def __init__(self, state_dir: Path, checkpoints: Path, *flags: str) -> None:
         self._log = state_dir / "serve.log"
         command = [*HRM, "serve", "--port", "0", "--state-dir", str(state_dir), "--checkpoints", str(checkpoints)]
-        command += ["--device", "cpu", "--compile", "off", "--slots", "8", *flags]
+        command += ["--device", "cpu", "--backend", "torch", "--compile", "off", "--slots", "8", *flags]
         with self._log.open("w") as log:
             self.process = psutil.Popen(command, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
         self._family: set[psutil.Process] = set()

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from model.registry import Registry
+from model.tasks import get_task
 from service.broker.config import BrokerConfig
 from service.broker.worker import RedisWorkerBroker
 from service.cli import main
@@ -208,6 +211,32 @@ def test_an_imported_checkpoint_solves(registry: Registry, hrm: Shell, run: Path
     assert (answer["segments"], answer["checkpoint"]) == (1, registry.current("sudoku").name)
 
 
+@pytest.mark.parametrize("named", ["sudoku/two", "{root}/sudoku/two"])
+def test_export_onnx_writes_a_segment_that_runs_by_itself(
+    registry: Registry, hrm: Shell, tmp_path: Path, named: str
+) -> None:
+    file = tmp_path / "segment.onnx"
+    said = hrm("export-onnx", named.format(root=registry.writable), file)
+    assert said.startswith(f"{file}: opset 20; at most ")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    known = {name: json.loads(value) for name, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert (known["checkpoint"], known["opset"], known["max_segments"]) == ("sudoku/two", 20, 4)
+    for rows in (1, 5):
+        state = {z: np.tile(np.float32(known[f"{z[-1]}_init"]), (rows, 81, 1)) for z in ("z_H", "z_L")}
+        tokens = np.tile(get_task("sudoku").parse(PUZZLE), (rows, 1)).astype(np.int64)
+        answer, q_halt = session.run(["answer", "q_halt"], {"tokens": tokens, **state})
+        assert (answer.shape, q_halt.shape) == ((rows, 81), (rows,))
+    assert "exists already" in hrm.refused("export-onnx", "sudoku", file)
+
+
+def test_an_export_that_says_something_else_is_not_written(
+    registry: Registry, hrm: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.onnx_graph.embedding_scale", lambda hidden: 3.0)
+    assert "z_H differs by" in hrm.refused("export-onnx", "sudoku", tmp_path / "wrong.onnx")
+    assert not (tmp_path / "wrong.onnx").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -223,6 +252,8 @@ def test_an_imported_checkpoint_solves(registry: Registry, hrm: Shell, run: Path
         (["import", ".", "--task", "sudoku", "--version", "../x"], "not a possible name"),
         (["import", ".", "--task", "maze", "--shape", "3by3"], "--shape"),
         (["export", "sudoku", "{tmp}"], "upstream's code cannot run this network"),
+        (["export-onnx", "sudoku", "{tmp}/no/such/place.onnx"], "place.onnx: cannot be written: No such file"),
+        (["export-onnx", "sudoku/nine", "{tmp}"], "no version 'nine'"),
         (["list", "--checkpoints", "nonsense://x"], "HRM_CHECKPOINTS: nonsense://x"),
         (["frobnicate"], "invalid choice"),
     ],

@@ -1,0 +1,137 @@
+"""From a verified checkpoint to a warm runner: which backend, in which dtype, compiled or not."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+from typing import Literal
+
+import torch
+
+from model.checkpoint import CheckpointError, CheckpointInfo
+from model.device import DeviceError, pick_device, pick_dtype
+from model.weights import load_model
+from service.engine.choice import Choices, circumstances, faster
+from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
+from service.engine.torch_runner import TorchRunner
+from service.packages import onnx_installed
+from service.settings import Settings, variable
+
+log = logging.getLogger(__name__)
+
+Backend = Literal["torch", "onnx"]
+
+
+class Builder:
+    """Makes runners for one device, as the settings and the machine allow."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises DeviceError where the device, the backend or the compiler that was asked for is not there."""
+        self._settings = settings
+        self.device = pick_device(settings.device)
+        self.backends = self._possible_backends()
+        if self.backends == ["onnx"] and self.device.type == "cpu":
+            self.dtype = torch.float32
+        else:
+            self.dtype = pick_dtype(settings.precision, self.device)
+        self.compiled = "torch" in self.backends and self._choose_mode()
+        self._choices = Choices(settings.state_dir / "compiled" / "backends.json")
+
+    def build(self, info: CheckpointInfo, size: int) -> TorchRunner:
+        """A warm runner of `size` slots with a checkpoint's weights.
+
+        Where several backends are possible, the one that was or is measured to be the fastest here.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be read or compiled.
+            DeviceError: ONNX Runtime, which was asked for, cannot run it here.
+        """
+        if len(self.backends) == 1:
+            return self._warm(self.backends[0], info, size)
+        known = circumstances(
+            architecture=info.architecture.to_dict(),
+            slots=size,
+            device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device),
+            threads=torch.get_num_threads(),
+            dtype=str(self.dtype),
+            compiled=self.compiled,
+            torch=version("torch"),
+        )
+        remembered = self._choices.get(known)
+        if remembered in self.backends:
+            log.info("backend chosen", extra={"backend": remembered, "why": "it was the faster one here before"})
+            return self._warm(remembered, info, size)
+        runners: dict[str, TorchRunner] = {}
+        for backend in self.backends:
+            try:
+                runners[backend] = self._warm(backend, info, size)
+            except DeviceError as error:
+                log.warning("a backend cannot be used", extra={"backend": backend, "reason": str(error)})
+        chosen, ms = faster(runners)
+        measured = {f"{name} ({runners[name].mode}) ms": round(value, 3) for name, value in ms.items()}
+        log.info("backend chosen", extra={"backend": chosen, "why": "its segment is the fastest here", **measured})
+        self._choices.put(known, chosen)
+        for name in runners.keys() - {chosen}:
+            runners[name].close()
+        return runners[chosen]
+
+    def _possible_backends(self) -> list[Backend]:
+        """Those that can be considered; raises DeviceError where the one that was asked for is not among them."""
+        asked = self._settings.backend
+        fits = self.device.type != "mps" and (self.device.type != "cpu" or self._settings.precision != "bf16")
+        if asked == "onnx":
+            if not onnx_installed():
+                raise DeviceError(
+                    f"{variable('backend')} is onnx, but it is not installed: pip install 'hrm-serve[onnx]'"
+                )
+            if not fits:
+                raise DeviceError(f"{variable('backend')} is onnx, which computes in fp32 on a CPU, or on CUDA")
+            return ["onnx"]
+        return ["onnx", "torch"] if asked == "auto" and fits and onnx_installed() else ["torch"]
+
+    def _choose_mode(self) -> bool:
+        """Whether to compile; raises DeviceError where that was asked for and cannot be."""
+        if self._settings.compile == "off":
+            return False
+        possible = can_compile(self.device)
+        if self._settings.compile == "on" and not possible:
+            raise DeviceError(
+                f"{variable('compile')} is on, but there is no compiler for {self.device} on this machine"
+            )
+        if not possible and "onnx" in self.backends:
+            log.warning(
+                "no compiler on this machine: ONNX Runtime runs the segments, or torch eagerly if that is faster"
+            )
+        elif not possible:
+            log.warning("no compiler on this machine: segments run eagerly, about half as fast; hrm-serve[onnx] helps")
+        keep_compiled_in(self._settings.state_dir / "compiled")
+        return possible
+
+    def _warm(self, backend: str, info: CheckpointInfo, size: int) -> TorchRunner:
+        runner = self._make(backend, info, size)
+        try:
+            runner.warm_up()
+        except compiler_errors() as error:
+            runner.close()
+            reason = first_line(error)
+            if self._settings.compile == "on":
+                raise CheckpointError(f"{info.path}: cannot be compiled here: {reason}") from None
+            log.warning("compiling failed; going on without", extra={"reason": reason})
+            self.compiled = False
+            return self._warm(backend, info, size)
+        return runner
+
+    def _make(self, backend: str, info: CheckpointInfo, size: int) -> TorchRunner:
+        fixed_batch = self._settings.fixed_batch
+        if backend == "torch":
+            model = load_model(info, self.device, self.dtype)
+            return TorchRunner(model, size, self.dtype, compiled=self.compiled, fixed_batch=fixed_batch)
+        from service.engine.onnx_runner import OnnxRunner  # noqa: PLC0415 (an extra of its own)
+
+        dtype = torch.float32 if self.device.type == "cpu" else self.dtype
+        return OnnxRunner(load_model(info, self.device, dtype), size, dtype, fixed_batch=fixed_batch)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
