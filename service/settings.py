@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         "auto",
         description="Compile the network at start. off for a quick start, on to fail where it cannot be compiled.",
     )
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] = Field(
+        0.0,
+        description="How long an idle worker waits for company for the first puzzle that comes. Set it to some ms on a "
+        "CPU whose puzzles come in bursts; whatever comes later joins at the next segment anyway.",
+    )
     fixed_batch: bool = Field(
         False,
         description="Run one batch shape only: answers are then bitwise the same under any load, at some latency.",

@@ -61,7 +61,7 @@ class Loader:
             raise
         seconds = round(time.perf_counter() - start, 2)
         log.info("checkpoint is ready", extra={"checkpoint": info.name, **runner.describe(), "seconds": seconds})
-        return Table(info, runner, self._settings.slot_share)
+        return Table(info, runner, self._settings.slot_share, self._settings.batch_wait_ms / 1e3)
 
     def release(self, runner: Runner) -> None:
         """Take back a bank that nothing runs on any more."""

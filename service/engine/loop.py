@@ -87,7 +87,9 @@ class Engine:
         """Tick until `stopping` says so; seated work is left to `drain`."""
         while not stopping():
             if not self.tick():
-                self._source.wait(IDLE_WAIT_S)
+                now = self._clock()
+                waits = [wait for table in self.tables if (wait := table.patience(now))]
+                self._source.wait(min([IDLE_WAIT_S, *waits]))
 
     def unstage(self) -> list[Work]:
         """Give up what waits for a slot."""
@@ -110,7 +112,8 @@ class Engine:
         self._change()
         if fetch:
             ended += self._fetch()
-        chosen = self._schedule.pick([table for table in self.tables if table.busy])
+        now = self._clock()
+        chosen = self._schedule.pick([table for table in self.tables if table.busy and not table.patience(now)])
         if chosen is not None:
             ended += chosen.refill(self._clock())
             running = chosen.launch(self._clock())

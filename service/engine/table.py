@@ -44,11 +44,15 @@ class Table:
     """A loaded checkpoint at work: staged work is seated in free slots, runs, and leaves when it halts.
 
     `staged` holds work that was taken from the source ahead of time and waits for a slot. A request with several
-    attempts to spend holds at most `slot_share` of the slots.
+    attempts to spend holds at most `slot_share` of the slots. An idle table runs its first puzzle `batch_wait_s` after
+    that came in, or once its slots are full.
     """
 
-    def __init__(self, info: CheckpointInfo, runner: Runner, slot_share: float = 0.5) -> None:
+    def __init__(
+        self, info: CheckpointInfo, runner: Runner, slot_share: float = 0.5, batch_wait_s: float = 0.0
+    ) -> None:
         self.info, self.runner = info, runner
+        self._batch_wait_s = batch_wait_s
         self.slots = SlotTable(runner.size)
         self.staged: deque[Work] = deque()
         self._attempts = Attempts(max(1, int(runner.size * slot_share)))
@@ -68,6 +72,12 @@ class Table:
     def busy(self) -> bool:
         """Whether there is anything to run."""
         return bool(self.slots.held or self.staged or self._attempts.waiting)
+
+    def patience(self, now: float) -> float:
+        """Seconds for which it still waits for company for its first puzzle; 0: it does not."""
+        if self.slots.held or self._attempts.waiting or not 0 < len(self.staged) < self.slots.size:
+            return 0.0
+        return max(0.0, self.staged[0].arrived + self._batch_wait_s - now)
 
     def room(self) -> Room:
         """How much work to fetch: for the slots it can have, and for those expected to halt in the next segment."""

@@ -6,6 +6,7 @@ import pytest
 from engine_lab import Bench, work
 
 from service.engine.slots import InvariantError
+from service.engine.table import Table
 from service.schemas import HaltedBy
 
 
@@ -24,6 +25,47 @@ def test_a_halted_slot_runs_another_puzzle_in_the_very_next_segment():
     b.tick(25)
     assert all(len(slots) == 3 for slots in b.runners[0].launched), "no slot was empty while work waited"
     assert {gap for segment in b.notes.segments for gap in segment.gaps} == {0}
+
+
+def test_slots_are_given_in_the_order_of_arrival():
+    b = Bench(2)
+    b.give(*(work(str(n), segments=1 + n % 2) for n in range(9)))
+    b.tick(12)
+    seated = [name for names in b.source.moved for name in sorted(names, key=int)]
+    assert list(dict.fromkeys(seated)) == [str(n) for n in range(9)]
+
+
+def test_the_first_puzzle_waits_for_company_only_as_long_as_it_may():
+    b = Bench(3)
+    b.engine.install(Table(b.tables[0].info, b.runners[0], batch_wait_s=2.5))
+    b.tick()
+    b.give(work("first", segments=4, arrived=1.0))
+    b.tick(2)
+    assert b.runners[0].launched == [], "a segment could begin, and nobody else came yet"
+    b.give(work("second", segments=1, arrived=3.0))
+    b.tick()
+    assert b.source.moved[-1] == ["first", "second"]
+    b.give(work("third", arrived=4.0))
+    b.tick()
+    assert b.source.moved[-1] == ["first", "third"], "who comes later does not wait"
+
+
+def test_full_slots_wait_for_nobody():
+    b = Bench(2)
+    b.engine.install(Table(b.tables[0].info, b.runners[0], batch_wait_s=1e6))
+    b.give(*(work(str(n)) for n in range(2)))
+    b.tick()
+    assert len(b.source.moved[-1]) == 2
+
+
+def test_an_idle_engine_sleeps_no_longer_than_it_waits_for_company():
+    b = Bench(2)
+    b.engine.install(Table(b.tables[0].info, b.runners[0], batch_wait_s=0.2))
+    b.give(work("a", arrived=0.0))
+    naps = []
+    b.source.wait = naps.append
+    b.engine.run(lambda: bool(naps))
+    assert naps == [0.2]
 
 
 def test_a_slot_never_waits_for_another():
