@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow train-smoke lint format generate deploy-lint container-test bench clean
+.PHONY: help install serve test test-slow soak train-smoke lint format generate deploy-lint container-test bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,11 @@ test: $(VENV)/.installed-dev ## Run the tests, without the slow ones
 
 test-slow: $(VENV)/.installed-dev ## Run the slow tests
 	$(BIN)/pytest -m slow
+
+SOAK_SWAPS ?= 100
+SOAK_REQUESTS ?= 100000
+soak: $(VENV)/.installed-dev ## Swap checkpoints a hundred times under a hundred thousand requests; memory must stay flat
+	SOAK_SWAPS=$(SOAK_SWAPS) SOAK_REQUESTS=$(SOAK_REQUESTS) $(BIN)/pytest -s -m slow tests/e2e/test_swap.py
 
 train-smoke: $(VENV)/.installed-dev ## Train the smoke recipe, publish it, and let it solve what it has not seen
 	$(BIN)/pytest -s -m slow tests/e2e/test_train_smoke.py
