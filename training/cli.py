@@ -1,4 +1,4 @@
-"""`hrm-train`: build data, fit a recipe, judge a network, publish a run."""
+"""`hrm-train`: build data, fit a recipe, judge a network, look into it, publish a run."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     # Each of these imports what it runs when it is run: torch takes seconds, which --help need not wait for.
     from training.data.cli import add_parser as add_data  # noqa: PLC0415
     from training.evaluation.command import add_parser as add_eval  # noqa: PLC0415
+    from training.inspection.command import add_parser as add_inspect  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="hrm-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_fit)
 
     add_eval(commands)
+    add_inspect(commands)
 
     publish = commands.add_parser("publish", help="put a run's best weights into the registry")
     publish.add_argument("run_dir", type=Path, metavar="RUN")

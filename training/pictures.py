@@ -56,6 +56,6 @@ def save_numbers(numbers: Any, path: Path) -> None:
     """Write what a picture shows as JSON beside it; raises RunError where the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from None

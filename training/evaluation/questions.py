@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.tasks import Task, Tokens
+from model.checkpoint import Canary
+from model.tasks import PuzzleError, Tokens
 from training.data.csv_file import read_csv
 from training.data.errors import DataError
 from training.data.folder import Split, is_dataset, read_identifiers, read_split
@@ -88,10 +90,18 @@ def graded(
     return Questions(puzzles, answers, sources, (puzzles != answers).sum(axis=1).astype(np.float64), "cells to find")
 
 
-def canary_questions(task: Task, canaries: list[tuple[Any, Any]]) -> Questions:
-    """A checkpoint's own puzzles, each with its answer."""
-    puzzles, answers = (np.stack([task.parse(text) for text in texts]) for texts in zip(*canaries, strict=True))
-    return graded(puzzles, answers, np.full(len(puzzles), "canaries"))
+def canary_questions(subject: Subject, canaries: Sequence[Canary]) -> Questions:
+    """A checkpoint's own puzzles, each with its answer; raises DataError where an import's canaries hold none."""
+    try:
+        puzzles = np.stack([subject.task.parse(canary.puzzle) for canary in canaries])
+        answers = np.stack([subject.task.parse_answer(canary.answer) for canary in canaries])
+    except PuzzleError as error:
+        raise DataError(f"{subject.name}: its canaries hold no answers ({error.detail}); name puzzles") from None
+    questions = graded(puzzles, answers, np.full(len(puzzles), "canaries"))
+    names = [canary.puzzle_id for canary in canaries]
+    if subject.identifiers is None or None in names:
+        return questions
+    return replace(questions, puzzle_ids=np.array([subject.identifiers[str(name)] for name in names]))
 
 
 def _identified(questions: Questions, path: Path, read: Split, subject: Subject) -> Questions:
