@@ -40,7 +40,7 @@ test-slow: $(VENV)/.installed-dev ## Run the slow tests
 
 SOAK_SWAPS ?= 100
 SOAK_REQUESTS ?= 100000
-soak: $(VENV)/.installed-dev ## Swap checkpoints a hundred times under a hundred thousand requests; memory must stay flat
+soak: $(VENV)/.installed-dev ## A hundred swaps of checkpoints under a hundred thousand requests (some six minutes on two cores)
 	SOAK_SWAPS=$(SOAK_SWAPS) SOAK_REQUESTS=$(SOAK_REQUESTS) $(BIN)/pytest -s -m slow tests/e2e/test_swap.py
 
 train-smoke: $(VENV)/.installed-dev ## Train the smoke recipe, publish it, and let it solve what it has not seen

@@ -1,4 +1,4 @@
-"""docs/api.md and docs/client.md do what they say, and leave nothing out. A stub is the network."""
+"""The manual does what it says, and leaves nothing out: api.md, checkpoints.md, client.md. A stub is the network."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from benchmarks.stub import stub_registry
 from model.registry import Registry
@@ -36,7 +37,9 @@ async def urls(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("model.registry.SHIPPED", tmp_path / "shipped")
     registry = stub_registry(tmp_path / "registry")
     settings = Settings(redis_url=redis_url, checkpoints=registry, slots=8)
-    keyed = settings.model_copy(update={"api_keys": Settings(api_keys="alice:a-secret").api_keys})
+    keyed = settings.model_copy(
+        update={"api_keys": SecretStr("alice:a-secret"), "admin_key": SecretStr("admin-secret")}
+    )
     worker = Hired(settings, "stub", Gate())
     try:
         async with api_server(settings, registry) as free, api_server(keyed, registry) as locked:
@@ -53,7 +56,7 @@ def commands(file: str) -> Iterator[tuple[str, str]]:
     """Each command of a document, with the output shown under it."""
     for block in blocks(file, "console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
+            command, _, output = part.replace("VERSION", "stub").partition("\n")
             yield command, output
 
 
@@ -93,7 +96,8 @@ def as_shown(shown: str, said: str) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")
-async def test_every_command_of_the_api_does_what_is_shown(urls: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("file", "count"), [("api.md", 12), ("checkpoints.md", 3)])
+async def test_every_request_does_what_is_shown(urls: tuple[str, str], tmp_path: Path, file: str, count: int) -> None:
     job_id, ran = "", 0
 
     async def run(command: str) -> str:
@@ -102,7 +106,7 @@ async def test_every_command_of_the_api_does_what_is_shown(urls: tuple[str, str]
         process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, cwd=tmp_path)
         return (await process.communicate())[0].decode()
 
-    for command, shown in commands("api.md"):
+    for command, shown in commands(file):
         if not command.startswith("curl"):
             continue
         said = await run(command)
@@ -111,7 +115,7 @@ async def test_every_command_of_the_api_does_what_is_shown(urls: tuple[str, str]
         assert as_shown(shown, said), f"{command}\n{said}"
         found = re.search(r'"id": ?"([\w-]+)"', said)
         job_id, ran = found[1] if found else job_id, ran + 1
-    assert ran > 10
+    assert ran == count
 
 
 async def test_every_example_of_the_client_runs(urls: tuple[str, str]) -> None:
