@@ -130,7 +130,12 @@ class Table:
             if seat.work.request.trace:
                 seat.thoughts.append(_thought(readback, row))
         verified = self._verified(held, readback)
+        # Looked at all at once: most rows go on, and the device waits for this.
+        sums = readback.q_halt + readback.q_continue + readback.confidence
+        over = (readback.halted | ~np.isfinite(sums)).tolist()
         for row, seat in held:
+            if not (over[row] or row in verified or now >= seat.work.deadline):
+                continue
             if not self.slots.holds(seat):
                 continue  # a sibling has settled the request
             outcome = self._judge(seat, readback, row, now, row in verified)
