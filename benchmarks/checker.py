@@ -1,6 +1,6 @@
 """What it costs to check every slot's answer at every segment, beside the segment itself.
 
-    python -m benchmarks.checker [--slots 64] [--segments 200] [--output FILE]
+    python -m benchmarks.checker [--slots 64] [--segments 200] [--json FILE]
 
 The same puzzles run in every slot as single attempts (`fixed`) and as verified ones, in turn; the difference of what
 settling a segment takes is the checker's. The puzzle has no solution, so that no slot is ever freed by it.
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--segments", type=int, default=200)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
     info = shipped("sudoku")

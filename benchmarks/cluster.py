@@ -33,6 +33,11 @@ def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(psutil.Process().cpu_affinity())
+
+
 class Node:
     """One process, with what it logged."""
 
@@ -78,9 +83,12 @@ def total(url: str, name: str, **labels: str) -> float:
 
 
 class Cluster:
-    """Starts and ends all of it; the API processes share one port. `settings` go to every process."""
+    """Starts and ends all of it; the API processes share one port. `settings` go to every process.
 
-    def __init__(self, root: Path, checkpoints: Path, **settings: object) -> None:
+    A worker computes with `threads` threads.
+    """
+
+    def __init__(self, root: Path, checkpoints: Path, *, threads: int = 1, **settings: object) -> None:
         self._root = root
         self.queue = EmbeddedServer(root / "queue")
         self.queue.start()
@@ -98,7 +106,7 @@ class Cluster:
             "precision": "fp32",
             **settings,
         }
-        self.environment = _variables(given) | {"OMP_NUM_THREADS": "1"} | lifeline()
+        self.environment = _variables(given) | {"OMP_NUM_THREADS": str(threads)} | lifeline()
         self.nodes: list[Node] = []
 
     def __enter__(self) -> Self:

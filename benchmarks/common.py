@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,25 @@ from model.registry import SHIPPED, Registry
 from model.tasks import Tokens
 from service.engine.codec import encode
 from service.engine.work import Work
+from service.packages import installed
 from service.schemas import SolveRequest
 
+_FILES = ("--json", "--checkpoints", "--file")
 
-def shipped(task: str) -> CheckpointInfo:
-    """The checkpoint of `task` that comes with the code."""
-    info = Registry([SHIPPED]).current(task)
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    """A parser with what every benchmark takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", type=Path, default=SHIPPED, help="a registry, in place of the shipped one")
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE", help="write everything as JSON, too")
+    return parser
+
+
+def shipped(task: str, root: Path = SHIPPED) -> CheckpointInfo:
+    """The checkpoint of `task` that comes with the code, or the current one of another registry."""
+    info = Registry([root]).current(task)
     if info is None:
-        raise SystemExit(f"no checkpoint of {task} ships with the code")
+        raise SystemExit(f"no checkpoint of {task} in {root}")
     return info
 
 
@@ -45,6 +59,15 @@ def works(info: CheckpointInfo, puzzles: list[Tokens], max_segments: int | None 
     return [encode(request, info, work_id=str(n)) for n, request in enumerate(requests)]
 
 
+def command() -> str:
+    """How this process was started, less what names files of this machine."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        skip, kept = word in _FILES, not skip and word not in _FILES
+        words += [word] if kept else []
+    return " ".join([f"python -m benchmarks.{Path(sys.argv[0]).stem}", *words])
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     cpu = next(
@@ -56,22 +79,29 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "torch": torch.__version__,
+        "onnxruntime": next((version(name) for name in ("onnxruntime", "onnxruntime-gpu") if installed(name)), "none"),
         "python": platform.python_version(),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
 
-def report(title: str, rows: list[Mapping[str, Any]], figures: Mapping[str, Any], output: Path | None) -> None:
+def report(title: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, Any], output: Path | None) -> None:
     """Print a table and the figures below it; write all of it as JSON where `output` is given."""
     picture = Picture(*rows[0], title=title)
     for row in rows:
-        picture.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+        picture.add_row(*map(shown, row.values()))
     console = Console()
     console.print(picture)
     for name, value in {**figures, **machine()}.items():
-        console.print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}", highlight=False)
+        console.print(f"{name}: {shown(value)}", highlight=False)
     if output is not None:
-        output.write_text(json.dumps({"title": title, "rows": rows, **figures, "machine": machine()}, indent=2) + "\n")
+        whole = {"title": title, "command": command(), "rows": rows, "figures": figures, "machine": machine()}
+        output.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def shown(value: object) -> str:
+    """A figure for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _lines(path: str) -> list[str]:

@@ -1,6 +1,6 @@
 """What a flood of many-attempt requests does to callers who want one: their latency, beside that under plain load.
 
-    python -m benchmarks.fairness [--slots 16] [--probes 200] [--output FILE]
+    python -m benchmarks.fairness [--slots 16] [--probes 200] [--json FILE]
 
 The background is kept at a constant number of unfinished requests, all for a puzzle that nothing solves, so that every
 attempt takes all its segments:
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--max-segments", type=int, default=16, help="of one attempt")
     parser.add_argument("--gap", type=float, default=6.0, help="segments between two probes, in the mean")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
     info = shipped("sudoku")

@@ -1,6 +1,6 @@
 """What everything but the network costs: API, queue and worker, with a STUB that halts at once in the network's place.
 
-    python -m benchmarks.overhead [--requests 20000] [--callers 64] [--api-processes 1] [--output FILE]
+    python -m benchmarks.overhead [--requests 20000] [--callers 64] [--api-processes 1] [--json FILE]
 
 No figure here says how fast puzzles are solved: the stub knows one answer by heart. It says what a solved puzzle costs
 beside the solving, on one machine that runs all processes and the load generator.
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--api-processes", type=int, default=1)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

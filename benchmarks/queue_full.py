@@ -1,6 +1,6 @@
 """How fast a full queue says no, while the engine is saturated by those that are in.
 
-    python -m benchmarks.queue_full [--checkpoints DIR] [--queue-limit 256] [--probes 200] [--output FILE]
+    python -m benchmarks.queue_full [--checkpoints DIR] [--queue-limit 256] [--probes 200] [--json FILE]
 
 Enough callers to fill the slots and the queue ask again and again; one more asks now and then, and is timed.
 """
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=SHIPPED)
     parser.add_argument("--queue-limit", type=int, default=256)
     parser.add_argument("--probes", type=int, default=200)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,

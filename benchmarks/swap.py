@@ -1,7 +1,7 @@
 """What a swap of checkpoints costs its callers: a closed loop through `hrm serve`, with swaps and without, in turn.
 
     python -m benchmarks.swap [--checkpoints DIR] [--task sudoku] [--rounds 3] [--requests 5000] [--callers 64]
-                              [--every 5] [--output FILE]
+                              [--every 5] [--json FILE]
 
 The versions that take turns are two copies of one checkpoint, and all rounds ask the same puzzles: the reasoning is the
 same with and without swaps. The first swap, which takes a second bank of weights, is not timed.
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=5000, help="in a round")
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two swaps")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         served = Served(Path(folder), arguments.checkpoints, arguments.task)
