@@ -20,7 +20,7 @@ _MISTAKES = (RecipeError, RunError, CheckpointError, ConfigError, DeviceError, D
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; every mistake of the user's is one line on stderr and exit code 2."""
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except _MISTAKES as error:
@@ -29,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
     # Each of these imports what it runs when it is run: torch takes seconds, which --help need not wait for.
     from training.data.cli import add_parser as add_data  # noqa: PLC0415
     from training.evaluation.command import add_parser as add_eval  # noqa: PLC0415

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.data import commands
 from training.data.hub import HUB
+from training.numbers import count
 
 
 def add_parser(subparsers: Any) -> None:
@@ -53,13 +54,13 @@ def _add_build(build: argparse.ArgumentParser) -> None:
         help="upstream trains on the demonstrations of evaluation tasks, which published numbers mean; "
         "clean trains on no pair of an evaluation task",
     )
-    arc.add_argument("--augmentations", type=_count, default=1000, help="images of each task (default 1000)")
+    arc.add_argument("--augmentations", type=count, default=1000, help="images of each task (default 1000)")
     arc.set_defaults(run=commands.build_arc)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the folder to write; it must not exist yet")
-    parser.add_argument("--seed", type=_count, default=0, help="the same seed builds the same dataset (default 0)")
+    parser.add_argument("--seed", type=count, default=0, help="the same seed builds the same dataset (default 0)")
     parser.add_argument("--licence", help="licence of the data, for the cards of checkpoints trained on it")
 
 
@@ -69,13 +70,13 @@ def _add_table_options(parser: argparse.ArgumentParser, task: str) -> None:
         "--from", dest="source", help=f"a CSV file, a folder with train.csv and test.csv, or {HUB}OWNER/NAME"
     )
     if task != "grid":
-        origin.add_argument("--generate", type=_count, metavar="COUNT", help="generate so many puzzles instead")
+        origin.add_argument("--generate", type=count, metavar="COUNT", help="generate so many puzzles instead")
         _add_generator_options(parser, task)
-    parser.add_argument("--test", type=_count, default=0, help="set so many puzzles aside, where there is no test set")
-    parser.add_argument("--subsample", type=_count, help="train on so many, drawn at random (the 1k sets: 1000)")
+    parser.add_argument("--test", type=count, default=0, help="set so many puzzles aside, where there is no test set")
+    parser.add_argument("--subsample", type=count, help="train on so many, drawn at random (the 1k sets: 1000)")
     parser.add_argument("--min-rating", type=float, help="leave out easier puzzles")
     parser.add_argument(
-        "--augmentations", type=_count, default=0, help="stored images of each puzzle; only upstream's code needs them"
+        "--augmentations", type=count, default=0, help="stored images of each puzzle; only upstream's code needs them"
     )
     if task == "maze":
         _add_size(parser)
@@ -88,8 +89,8 @@ def _add_generate(generate: argparse.ArgumentParser) -> None:
     for name in ("sudoku", "maze"):
         parser = tasks.add_parser(name, help=f"generated puzzles of the kind {name}")
         parser.add_argument("file", type=Path, help="the CSV file to write")
-        parser.add_argument("generate", type=_count, metavar="COUNT")
-        parser.add_argument("--seed", type=_count, default=0, help="the same seed gives the same puzzles (default 0)")
+        parser.add_argument("generate", type=count, metavar="COUNT")
+        parser.add_argument("--seed", type=count, default=0, help="the same seed gives the same puzzles (default 0)")
         _add_generator_options(parser, name)
         if name == "maze":
             _add_size(parser)
@@ -106,7 +107,7 @@ def _add_generator_options(parser: argparse.ArgumentParser, task: str) -> None:
             "--guesses", type=_range, metavar="LOW,HIGH", help="only puzzles for which the solver guesses so often"
         )
     else:
-        parser.add_argument("--min-path", type=_count, help="fewest steps from S to G (the hard set: 111)")
+        parser.add_argument("--min-path", type=count, help="fewest steps from S to G (the hard set: 111)")
         parser.add_argument("--unique", action="store_true", help="only mazes with a single shortest path")
         parser.add_argument(
             "--first", action="store_true", help="of several shortest paths, always the same one is the answer"
@@ -135,17 +136,11 @@ def _add_description(parser: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
-    return int(text)
-
-
 def _range(text: str) -> tuple[int, int]:
     low, _, high = text.partition(",")
-    return _count(low), _count(high)
+    return count(low), count(high)
 
 
 def _size(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    return _count(rows), _count(columns or rows)
+    return count(rows), count(columns or rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.errors import RunError
-from training.numbers import positive, positives
+from training.numbers import count, positive, positives
 
 if TYPE_CHECKING:  # torch takes its time: not for --help
     import torch
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--attempts", type=positives, metavar="N,N", help="numbers of attempts in mode verified (default 1,2,4,8)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the attempts' symmetries (default 0)")
+    parser.add_argument("--seed", type=count, default=0, help="of the attempts' symmetries (default 0)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="with --modes: draw it, as .svg or .png")
     parser.add_argument("--batch", type=positive, default=256, help="puzzles at a time (default 256)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")

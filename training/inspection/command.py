@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.numbers import positive
+from training.numbers import count, positive
 
 if TYPE_CHECKING:  # torch and matplotlib take their time: not for --help
     from matplotlib.figure import Figure
@@ -32,15 +32,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("inspection"), help="where to write (default inspection)")
     parser.add_argument("--format", choices=("svg", "png"), default="svg", help="of the pictures (default svg)")
     parser.add_argument("--sample", type=positive, default=128, metavar="N", help="puzzles to look at (default 128)")
-    parser.add_argument("--boards", type=int, default=4, metavar="N", help="puzzles to draw by segment (default 4)")
+    parser.add_argument("--boards", type=count, default=4, metavar="N", help="puzzles to draw by segment (default 4)")
     parser.add_argument(
         "--segments", type=positive, metavar="S", help="how far to look (M_max as trained, where left out)"
     )
     parser.add_argument(
-        "--baseline-steps", type=int, default=BASELINE_STEPS, metavar="N",
+        "--baseline-steps", type=count, default=BASELINE_STEPS, metavar="N",
         help=f"train the networks to compare with for N steps (default {BASELINE_STEPS}; 0: they stay random)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default 0)")
+    parser.add_argument("--seed", type=count, default=0, help="of what is drawn at random (default 0)")
     parser.set_defaults(run=run)
 
 
