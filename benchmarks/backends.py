@@ -7,6 +7,7 @@ All of them run the same network in turn; the median of the rounds counts.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +27,9 @@ from service.packages import onnx_installed
 from service.settings import load_settings
 
 
-def candidates(info: CheckpointInfo, device: torch.device, slots: int) -> dict[str, Callable[[], TorchRunner]]:
+def candidates(
+    info: CheckpointInfo, device: torch.device, slots: int, *, compiles: bool
+) -> dict[str, Callable[[], TorchRunner]]:
     """Everything that could run the checkpoint here, by name."""
 
     def with_torch(dtype: torch.dtype, compiled: bool) -> TorchRunner:
@@ -40,7 +43,7 @@ def candidates(info: CheckpointInfo, device: torch.device, slots: int) -> dict[s
     found: dict[str, Callable[[], TorchRunner]] = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         found[f"torch eager {name}"] = partial(with_torch, dtype, compiled=False)
-        if can_compile(device):
+        if compiles:
             found[f"torch compiled {name}"] = partial(with_torch, dtype, compiled=True)
         if onnx_installed() and (name == "fp32" or device.type == "cuda"):
             found[f"onnx {name}"] = partial(with_onnx, dtype)
@@ -53,9 +56,11 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     info, device = shipped(arguments.task, arguments.checkpoints), pick_device(arguments.device)
-    runners = {name: make() for name, make in candidates(info, device, arguments.slots).items()}
+    compiles = arguments.compile and can_compile(device)
+    runners = {name: make() for name, make in candidates(info, device, arguments.slots, compiles=compiles).items()}
     for runner in runners.values():
         runner.warm_up()
     counts = sorted({1, min(8, arguments.slots), arguments.slots})
@@ -75,6 +80,7 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as nothing_remembered:
         settings = load_settings(slots=arguments.slots, device=arguments.device, state_dir=nothing_remembered)
+        settings = settings if arguments.compile else settings.model_copy(update={"compile": "off"})
         chosen = Builder(settings).build(info, arguments.slots).describe()
     figures = {
         "auto takes": f"{chosen['backend']}, {chosen['mode']}, {chosen['dtype']}",

@@ -95,7 +95,7 @@ def tasks(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
             source.queues[named.task] = deque(works(named, puzzles))
             engine.install(Table(named, runner))
         start = time.perf_counter()
-        while time.perf_counter() - start < arguments.seconds:
+        for _ in range(arguments.ticks):
             engine.tick()
         seconds = time.perf_counter() - start
         shares = [spent / sum(source.device_s.values()) for spent in source.device_s.values()]
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("what", choices=WAYS)
     parser.add_argument("--task", default="sudoku")
     parser.add_argument("--slots", type=int, default=64, help="of tasks and workers")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of tasks")
+    parser.add_argument("--ticks", type=int, default=300, help="of tasks")
     parser.add_argument("--puzzles", type=int, default=2048, help="of workers")
     parser.add_argument("--rows", type=int, default=8, help="of sequence")
     arguments = parser.parse_args()

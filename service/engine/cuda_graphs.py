@@ -18,10 +18,11 @@ _REHEARSALS = 3
 
 
 def bucket(rows: int, size: int) -> int:
-    """How many rows are run where `rows` have work: the next of 1, 8, 16, 32, ... and all `size`."""
-    if rows <= 1:
-        return rows
-    return min(size, max(8, 1 << (rows - 1).bit_length()))
+    """How many rows are run where `rows` have work: the next of 2, 8, 16, 32, ... and all `size`.
+
+    Never one alone: torch.compile would make another graph for that.
+    """
+    return min(size, 2 if rows <= 2 else max(8, 1 << (rows - 1).bit_length()))
 
 
 def buckets(size: int) -> list[int]:

@@ -76,24 +76,25 @@ class CudaTurns:
     """
 
     def __init__(self, device: torch.device, rows: int, width: int) -> None:
+        self._device = device
         self._pinned = torch.empty(rows, width, dtype=torch.uint8, pin_memory=True)
         self._copies = torch.cuda.Stream(device)
         self._begun, self._done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self._copied = torch.cuda.Event()
         self._rows = 0
 
-    @torch.inference_mode()
     def start(self, work: Work) -> None:
         """Put everything on the device's streams."""
-        self._begun.record()
-        packed = work()
-        self._done.record()
-        self._rows = len(packed)
-        with torch.cuda.stream(self._copies):
-            self._copies.wait_event(self._done)
-            self._pinned[: self._rows].copy_(packed, non_blocking=True)
-            self._copied.record(self._copies)
-        packed.record_stream(self._copies)
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            self._begun.record()
+            packed = work()
+            self._done.record()
+            self._rows = len(packed)
+            with torch.cuda.stream(self._copies):
+                self._copies.wait_event(self._done)
+                self._pinned[: self._rows].copy_(packed, non_blocking=True)
+                self._copied.record(self._copies)
+            packed.record_stream(self._copies)
 
     def wait(self) -> tuple[Bytes, float]:
         """Wait for the copy."""

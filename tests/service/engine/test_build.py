@@ -159,7 +159,7 @@ def test_a_bank_that_was_given_back_is_used_again(settings, info, backend):
 
 
 def test_few_buckets_cover_every_number_of_rows():
-    assert buckets(256) == [256, 128, 64, 32, 16, 8, 1]
+    assert buckets(256) == [256, 128, 64, 32, 16, 8, 2]
     for size in (1, 3, 8, 100):
         assert all(rows <= bucket(rows, size) <= size for rows in range(1, size + 1))
         assert buckets(size)[0] == size

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from benchmarks.common import canary_puzzles, works
-from benchmarks.engine import run_engine
+from benchmarks.ways import run_engine
 from model.registry import SHIPPED, Registry
 from model.weights import load_model
 from service.engine.onnx_runner import OnnxRunner
@@ -25,9 +25,7 @@ def test_onnx_runtime_answers_as_torch_does():
     for kind in (TorchRunner, OnnxRunner):
         runner = kind(load_model(info, torch.device("cpu"), torch.float32), 64, torch.float32)
         _, counted = run_engine(Table(info, runner), queue)
-        ended.append({outcome.work.id: outcome for outcome in counted.outcomes})
+        ended.append(counted.answers)
         runner.close()
-    differing = [
-        name for name, outcome in ended[0].items() if not np.array_equal(outcome.tokens, ended[1][name].tokens)
-    ]
+    differing = [name for name, tokens in ended[0].items() if not np.array_equal(tokens, ended[1][name])]
     assert not differing
