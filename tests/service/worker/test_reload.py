@@ -1,0 +1,91 @@
+"""A worker follows its registry: tasks come and go, and of versions that come too fast the last is served."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from worker_lab import Hired, all_done, submit, until
+
+from benchmarks.stub import stub_registry
+from model.registry import Registry
+from model.tasks import get_task
+from service.broker.records import JobState
+from service.schemas import SolveRequest
+from tests.service.broker.broker_lab import Desk, new_job
+
+Hire = Callable[..., Hired]
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Sudoku alone, in a version that is called stub; workers look every moment."""
+    monkeypatch.setattr("model.registry.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("service.worker.reload.POLL_S", 0.05)
+    return Registry([stub_registry(tmp_path / "registry")])
+
+
+def serves(worker: Hired) -> list[str]:
+    return sorted(task["checkpoint"] for task in worker.worker.describe()["tasks"].values())
+
+
+def publish(registry: Registry, version: str) -> None:
+    """The stub once more, under another name, and current."""
+    root = registry.writable / "sudoku"
+    shutil.copytree(root / "stub", root / version)
+    registry.use("sudoku", version)
+
+
+def test_a_new_task_is_served_and_a_withdrawn_one_is_drained(desk: Desk, hire: Hire, registry: Registry) -> None:
+    worker = hire(is_open=False, segments=2, checkpoints=registry.writable)
+    until(lambda: serves(worker) == ["sudoku/stub"])
+    stub_registry(registry.writable, "maze")
+    until(lambda: serves(worker) == ["maze/stub", "sudoku/stub"])
+    submit(desk, "held")
+    until(lambda: worker.gate.waiting)
+    (registry.writable / "sudoku" / "CURRENT").unlink()
+    until(lambda: serves(worker) == ["maze/stub"])
+    worker.gate.let()
+    until(all_done(desk, "held"))
+    submit(desk, "too late")
+    puzzle, _ = get_task("maze").examples()[0]
+    request = SolveRequest(task="maze", puzzle=puzzle).model_dump_json().encode()
+    desk.submit(new_job("of the new task", task="maze", request=request))
+    until(all_done(desk, "of the new task"))
+    assert desk.state("too late") is JobState.QUEUED
+    assert worker.metric("hrm_slots", task="sudoku") == 0
+
+
+def test_several_workers_converge(hire: Hire, registry: Registry) -> None:
+    workers = [hire(checkpoints=registry.writable) for _ in range(3)]
+    publish(registry, "two")
+    for worker in workers:
+        until(lambda worker=worker: serves(worker) == ["sudoku/two"])
+        assert worker.worker.describe()["loads"]["sudoku"]["outcome"] == "loaded"
+    registry.rollback("sudoku")
+    for worker in workers:
+        until(lambda worker=worker: serves(worker) == ["sudoku/stub"])
+
+
+def test_while_an_old_version_holds_puzzles_further_ones_wait_and_the_last_is_loaded(
+    desk: Desk, hire: Hire, registry: Registry
+) -> None:
+    worker = hire(is_open=False, segments=20, checkpoints=registry.writable)
+    submit(desk, "first")
+    until(lambda: worker.gate.waiting)
+    publish(registry, "two")
+    until(lambda: serves(worker) == ["sudoku/two"])
+    publish(registry, "three")
+    submit(desk, "second")
+    worker.gate.let(5)
+    until(lambda: worker.occupied == 2)
+    publish(registry, "four")
+    worker.gate.let()
+    until(all_done(desk, "first", "second"))
+    until(lambda: serves(worker) == ["sudoku/four"])
+    assert [json.loads(desk.look(name)[1])["checkpoint"] for name in ("first", "second")] == [
+        "sudoku/stub",
+        "sudoku/two",
+    ]
+    assert worker.metric("hrm_checkpoint_loads_total", task="sudoku", outcome="loaded") == 3
