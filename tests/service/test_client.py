@@ -21,6 +21,7 @@ ANSWER: dict[str, Any] = {
     "valid": True,
     "halted_by": "act",
     "segments": 3,
+    "total_segments": 3,
     "confidence": 0.9,
     "q_halt": 4.0,
     "q_continue": -3.0,
