@@ -17,13 +17,13 @@ import shutil
 import uuid
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from model.calibration import Calibration
-from model.config import ConfigError, HRMConfig
+from model.config import ConfigError, HaltRule, HRMConfig
 from model.tasks import Puzzle, Task, task_from
 
 FORMAT_VERSION = 1
@@ -105,6 +105,10 @@ class CheckpointInfo:
     def architecture(self) -> HRMConfig:
         """The validated network configuration."""
         return HRMConfig.from_dict(self.config["architecture"])
+
+    def halting(self, rule: HaltRule) -> CheckpointInfo:
+        """The same checkpoint, ended by another rule than its own."""
+        return replace(self, config=self.config | {"architecture": self.config["architecture"] | {"halt_rule": rule}})
 
     @cached_property
     def codec(self) -> Task:

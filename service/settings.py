@@ -156,6 +156,11 @@ class Settings(BaseSettings):
         description="How long an idle worker waits for company for the first puzzle that comes. Set it to some ms on a "
         "CPU whose puzzles come in bursts; whatever comes later joins at the next segment anyway.",
     )
+    halt_rule: Literal["auto", "halt_over_continue", "halt_over_zero"] = Field(
+        "auto",
+        description="When the Q-head ends a puzzle: q_halt above q_continue, or above 0. auto is the checkpoint's own "
+        "rule, which it was trained with.",
+    )
     fixed_batch: bool = Field(
         False,
         description="Run one batch shape only: answers are then bitwise the same under any load, at some latency.",

@@ -41,13 +41,15 @@ class Loader:
         self._backends: set[str] = set()
 
     def load(self, info: CheckpointInfo) -> Table:
-        """A warm table that has answered the checkpoint's canaries.
+        """A warm table that has answered the checkpoint's canaries; its `info` is what the settings made of `info`.
 
         Raises:
             CheckpointError: it is damaged, does not fit into memory, or fails its canaries.
         """
         start = time.perf_counter()
         info.verify()
+        if self._settings.halt_rule != "auto":
+            info = info.halting(self._settings.halt_rule)
         try:
             runner = self._bank(info)
         except (MemoryError, torch.OutOfMemoryError) as error:

@@ -41,9 +41,10 @@ def solve_stream(
     info = registry.current(task)
     if info is None:
         raise UnknownTaskError(f"no checkpoint for task {task!r}; there are: {', '.join(registry.tasks()) or 'none'}")
-    source = _IterableSource(info, requests)
+    table = Loader(settings).load(info)
+    source = _IterableSource(table.info, requests)
     engine = Engine(source, _Unobserved(), time.monotonic, strict=False)
-    engine.install(Loader(settings).load(info))
+    engine.install(table)
     while engine.tick() or source.waiting:
         yield from source.finished()
     yield from source.finished()

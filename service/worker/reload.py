@@ -113,7 +113,7 @@ class Reloader:
         except CheckpointError as error:
             self._note(task, version, start, error)
             return error
-        self._install(info, table)
+        self._install(table.info, table)
         self._note(task, version, start, None)
         return None
 

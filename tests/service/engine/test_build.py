@@ -26,7 +26,7 @@ def info(tiny_registry: Path):
 @pytest.fixture
 def settings(tiny_registry: Path, tmp_path: Path) -> Settings:
     return Settings(
-        checkpoints=tiny_registry, state_dir=tmp_path / "state", slots=4, device="cpu", precision="fp32", compile="off"
+        checkpoints=tiny_registry, state_dir=tmp_path, slots=4, device="cpu", precision="fp32", compile="off"
     )
 
 
@@ -80,15 +80,20 @@ def test_a_real_measurement_comes_to_a_choice(settings, info):
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
 def test_a_damaged_memory_is_no_memory(tmp_path, content):
-    path = tmp_path / "sub" / "backends.json"
+    path = tmp_path / "compiled" / "backends.json"
     if content is not None:
         path.parent.mkdir()
         path.write_text(content)
-    choices = Choices(path)
+    choices = Choices(tmp_path)
     assert choices.get({"a": 1}) is None
     choices.put({"a": 1}, "onnx")
     assert choices.get({"a": 1}) == "onnx"
     assert len(json.loads(path.read_text())) == 1
+
+
+def test_where_there_is_no_state_directory_none_is_made(tmp_path):
+    Choices(tmp_path / "state").put({"a": 1}, "onnx")
+    assert not (tmp_path / "state").exists()
 
 
 def test_what_is_asked_for_is_taken(settings, info):
@@ -156,6 +161,15 @@ def test_a_bank_that_was_given_back_is_used_again(settings, info, backend):
     assert loader.describe()["backend"] == backend
     for table in (first, second):
         table.runner.close()
+
+
+@pytest.mark.parametrize("rule", ["halt_over_continue", "halt_over_zero"])
+def test_the_settings_say_what_halts_a_puzzle(settings, info, rule):
+    assert info.architecture.halt_rule == "halt_over_continue"
+    table = Loader(changed(settings, backend="torch", halt_rule=rule)).load(info)
+    assert (table.info.architecture.halt_rule, table.runner.model.config.halt_rule) == (rule, rule)
+    assert table.info.name == info.name
+    table.runner.close()
 
 
 def test_few_buckets_cover_every_number_of_rows():
