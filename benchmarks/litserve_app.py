@@ -7,9 +7,7 @@ Needs the extra `bench`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import litserve
 from fastapi.responses import JSONResponse
@@ -36,7 +34,7 @@ class Api(litserve.LitAPI):
         self.info = shipped(self._task, self._checkpoints)
         self.runner = Loader(load_settings(slots=self._slots, device=device)).load(self.info).runner
 
-    def decode_request(self, request: Mapping[str, Any]) -> Work:
+    def decode_request(self, request) -> Work:  # LitServe reads the body by this annotation; none: as JSON
         return encode(SolveRequest.model_validate(request), self.info, work_id=new_id())
 
     def batch(self, inputs: list[Work]) -> list[Work]:
@@ -64,7 +62,9 @@ def main() -> None:
     arguments = parser.parse_args()
     api = Api(arguments.task, arguments.checkpoints, arguments.slots, arguments.batch_timeout)
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=False)
-    server.run(host="127.0.0.1", port=arguments.port, num_api_servers=1, generate_client_file=False)
+    server.run(
+        host="127.0.0.1", port=arguments.port, num_api_servers=1, generate_client_file=False, log_level="warning"
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,7 +106,8 @@ def litserve(checkpoints: Path, slots: int) -> Iterator[str]:
     (port,) = free_ports("127.0.0.1", [0])
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "benchmarks.litserve_app", "--port", str(port), "--slots", str(slots)]
-    process = subprocess.Popen([*command, "--checkpoints", str(checkpoints)], stdout=sys.stderr)
+    command += ["--checkpoints", str(checkpoints)]
+    process = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
 
     def ready() -> bool:
         if process.poll() is not None:
@@ -118,7 +121,7 @@ def litserve(checkpoints: Path, slots: int) -> Iterator[str]:
         until(ready, 600)
         yield url
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)  # its processes outlive it otherwise
         process.wait()
 
 

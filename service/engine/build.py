@@ -35,7 +35,7 @@ class Builder:
         else:
             self.dtype = pick_dtype(settings.precision, self.device)
         self.compiled = "torch" in self.backends and self._choose_mode()
-        self._choices = Choices(settings.state_dir / "compiled" / "backends.json")
+        self._choices = Choices(settings.state_dir)
 
     def build(self, info: CheckpointInfo, size: int) -> TorchRunner:
         """A warm runner of `size` slots with a checkpoint's weights.

@@ -23,10 +23,13 @@ ROUNDS = 5
 
 
 class Choices:
-    """What was measured here before, by everything that could change it; a file that may be deleted at any time."""
+    """What was measured here before, by everything that could change it; a file that may be deleted at any time.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    It lies in the state directory. Where there is none, none is made: `hrm solve` leaves nothing behind.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir, self._path = state_dir, state_dir / "compiled" / "backends.json"
 
     def get(self, circumstances: Mapping[str, Any]) -> str | None:
         """The backend that was the faster one under the same circumstances, or None."""
@@ -34,8 +37,10 @@ class Choices:
 
     def put(self, circumstances: Mapping[str, Any], backend: str) -> None:
         """Remember a choice; where the file cannot be written it is measured again at the next start."""
+        if not self._state_dir.is_dir():
+            return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(exist_ok=True)
             self._path.write_text(json.dumps(self._read() | {_digest(circumstances): backend}, indent=1))
         except OSError as error:
             log.warning("the choice of a backend cannot be kept", extra={"reason": str(error)})

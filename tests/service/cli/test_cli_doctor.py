@@ -134,7 +134,7 @@ def test_a_machine_without_a_compiler_is_told(
     from service.engine import graph
 
     monkeypatch.setattr(graph, "can_compile", lambda device: False)
-    assert examine("worker", BACKEND="torch")[1]["device"][0] == "doubt"
     assert examine("worker")[1]["device"] == ("ok", "cpu is there; no compiler for cpu, but ONNX Runtime")
+    assert examine("worker", BACKEND="torch")[1]["device"][0] == "doubt"
     assert examine("worker", COMPILE="on")[1]["device"][0] == "WRONG"
     assert examine("worker", COMPILE="off")[1]["device"][0] == "ok"
