@@ -61,6 +61,12 @@ def write_tiny(root: Path, version: str, seed: int) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def nothing_ships(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A registry then holds what its test put there, and not the shipped checkpoints, too."""
+    monkeypatch.setattr("model.registry.SHIPPED", tmp_path_factory.getbasetemp() / "nothing ships")
+
+
 @pytest.fixture(scope="session")
 def tiny_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with one small Sudoku checkpoint."""

@@ -21,6 +21,11 @@ PUZZLES = 10_000
 TASK = get_task("sudoku")
 
 
+@pytest.fixture(autouse=True)
+def nothing_ships() -> None:
+    """Here it is the shipped checkpoint that is asked."""
+
+
 def spoilt(puzzles: Tokens, answers: Tokens, rng: np.random.Generator) -> Tokens:
     """A third as they are, a third with a clue less or more (several solutions), a third with a wrong one (none)."""
     spoilt = puzzles.copy()

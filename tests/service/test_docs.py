@@ -32,9 +32,8 @@ OMITTED = "..."
 
 
 @pytest.fixture
-async def urls(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, str]]:
+async def urls(redis_url: str, tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
     """A server that asks for no keys, and one that knows alice's, with a worker behind both."""
-    monkeypatch.setattr("model.registry.SHIPPED", tmp_path / "shipped")
     registry = stub_registry(tmp_path / "registry")
     settings = Settings(redis_url=redis_url, checkpoints=registry, slots=8)
     keyed = settings.model_copy(

@@ -17,12 +17,6 @@ from tests.conftest import PUZZLE, write_tiny
 from tests.model.upstream_lab import random_network, write_run
 
 
-@pytest.fixture(autouse=True)
-def without_shipped_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ships with the code is not this test's matter."""
-    monkeypatch.setattr("model.registry.SHIPPED", tmp_path / "shipped")
-
-
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """Three versions of sudoku, of which the last two were used in turn."""

@@ -21,7 +21,6 @@ Hire = Callable[..., Hired]
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """Sudoku alone, in a version that is called stub; workers look every moment."""
-    monkeypatch.setattr("model.registry.SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr("service.worker.reload.POLL_S", 0.05)
     return Registry([stub_registry(tmp_path / "registry")])
 
