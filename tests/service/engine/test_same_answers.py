@@ -16,6 +16,7 @@ PUZZLES = 500
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_onnx_runtime_answers_as_torch_does():
     info = Registry([SHIPPED]).current("sudoku")
     if info is None:
