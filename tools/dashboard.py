@@ -242,6 +242,7 @@ ROWS: dict[str, list[Panel]] = {
             about="Always 0; anything else is a defect.",
         ),
         table("Versions", "count by (version) (hrm_build_info)"),
+        table("How segments are run", "count by (task, backend, dtype, mode) (hrm_runner_info)"),
     ],
 }
 
