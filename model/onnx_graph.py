@@ -1,7 +1,7 @@
 """One segment as an ONNX graph, written out op by op: what `HRM.reason` computes, in the order it does.
 
 Written and not traced, so that a worker has it in a fraction of a second and needs no exporter. That it computes what
-the network does is measured wherever it is used (`model.onnx_export.require_equal`).
+the network does is measured at every export (`model.onnx_export`), and tests do so for every variant of the network.
 
 inputs   tokens [B, L] int64, puzzle_vectors [B, puzzle_emb_ndim] fp32 (where the network has such an embedding),
          z_H and z_L [B, positions, hidden]
