@@ -75,16 +75,19 @@ bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with
 	$(BIN)/python -m benchmarks.engine
 
 # The benchmarks of benchmarks/RESULTS.md, in its order; about an hour on two cores with nothing else running.
-BENCHMARKS := engine peers serve backends act profile overhead queue_full swap checker fairness
+BENCHMARKS := engine peers serve backends act profile
+AROUND := overhead queue_full swap checker fairness
 SCALES := slots tasks workers sequence
 RESULTS := benchmarks/results
-LABELLED := $(if $(HRM_COMMUNITY_DIR),--file $(HRM_COMMUNITY_DIR)/sudoku-community.dev.csv --source bug_n)
+PUZZLES := $(if $(HRM_COMMUNITY_DIR),--file $(HRM_COMMUNITY_DIR)/sudoku-community.dev.csv --source bug_n)
 
-results: $(VENV)/.installed-bench ## Run every benchmark and write benchmarks/RESULTS.md; HRM_COMMUNITY_DIR: real puzzles for `act`
+results: $(VENV)/.installed-bench ## Run every benchmark and write benchmarks/RESULTS.md; HRM_COMMUNITY_DIR: of real puzzles
 	@mkdir -p $(RESULTS)
 	for name in $(BENCHMARKS); do \
-		$(BIN)/python -m benchmarks.$$name --json $(RESULTS)/$$name.json $$(test $$name != act || echo "$(LABELLED)") || exit 1; done
-	for what in $(SCALES); do $(BIN)/python -m benchmarks.scale $$what --json $(RESULTS)/scale-$$what.json || exit 1; done
+		$(BIN)/python -m benchmarks.$$name --json $(RESULTS)/$$name.json $(PUZZLES) || exit 1; done
+	for name in $(AROUND); do $(BIN)/python -m benchmarks.$$name --json $(RESULTS)/$$name.json || exit 1; done
+	for what in $(SCALES); do \
+		$(BIN)/python -m benchmarks.scale $$what --json $(RESULTS)/scale-$$what.json $(PUZZLES) || exit 1; done
 	$(BIN)/python -m benchmarks.results
 
 gpu-check: $(VENV)/.installed-dev ## Everything that has to be shown on a GPU, in one run of minutes

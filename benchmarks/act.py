@@ -9,39 +9,18 @@ symmetries of the checkpoint's canaries.
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import options, report, shipped, works
+from benchmarks.common import options, origin, pairs, report, shipped, turned, works
 from benchmarks.ways import admit
-from model.checkpoint import CheckpointInfo
 from model.tasks import Tokens
 from service.engine.load import Loader
 from service.engine.runner import Runner
 from service.engine.work import Work
 from service.settings import load_settings
-
-Pairs = list[tuple[Tokens, Tokens]]
-"""Puzzles with their answers."""
-
-
-def from_file(info: CheckpointInfo, file: Path, source: str | None, count: int) -> Pairs:
-    """The first `count` rows (of one source) of a CSV file source,question,answer,rating."""
-    with file.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if source in (None, row["source"])][:count]
-    return [(info.codec.parse(row["question"]), info.codec.parse_answer(row["answer"])) for row in rows]
-
-
-def from_canaries(info: CheckpointInfo, count: int) -> Pairs:
-    """Symmetries of the canaries."""
-    rng = np.random.default_rng(0)
-    pairs = [(info.codec.parse(c.puzzle), info.codec.parse_answer(c.answer)) for c in info.canaries()]
-    chosen = [(info.codec.random_symmetry(rng), pairs[rng.integers(len(pairs))]) for _ in range(count)]
-    return [(symmetry.apply(puzzle), symmetry.apply(answer)) for symmetry, (puzzle, answer) in chosen]
 
 
 def unroll(
@@ -81,26 +60,20 @@ def row(exact: NDArray[np.bool_], willing: NDArray[np.bool_], most: int) -> dict
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--task", default="sudoku")
-    parser.add_argument("--file", type=Path)
-    parser.add_argument("--source", help="only puzzles of this source")
     parser.add_argument("--puzzles", type=int, default=1000)
     parser.add_argument("--most", type=int, default=64)
     parser.add_argument("--slots", type=int, default=64)
     arguments = parser.parse_args()
     info = shipped(arguments.task, arguments.checkpoints)
-    if arguments.file:
-        pairs = from_file(info, arguments.file, arguments.source, arguments.puzzles)
-    else:
-        pairs = from_canaries(info, arguments.puzzles)
-    if not pairs:
-        raise SystemExit(f"no puzzle of {arguments.source or 'any source'} in {arguments.file}")
+    found = pairs(info, arguments.file, arguments.source)
+    asked = found[: arguments.puzzles] if arguments.file else turned(info, found, arguments.puzzles)
     runner = Loader(load_settings(slots=arguments.slots)).load(info).runner
-    queue, answers = works(info, [puzzle for puzzle, _ in pairs]), [answer for _, answer in pairs]
+    queue, answers = works(info, [puzzle for puzzle, _ in asked]), [answer for _, answer in asked]
     exact, willing = unroll(runner, queue, answers, arguments.most)
     budgets = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m < arguments.most] + [arguments.most]
     figures = {
-        "puzzles": len(pairs),
-        "of": arguments.file.name if arguments.file else "symmetries of the canaries",
+        "puzzles": len(asked),
+        "of": arguments.file.name if arguments.file else origin(arguments),
         "trained with M_max": info.max_segments,
         "checkpoint": info.name,
         **runner.describe(),

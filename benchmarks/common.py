@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import platform
 import sys
@@ -32,6 +33,8 @@ def options(description: str | None) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", type=Path, default=SHIPPED, help="a registry, in place of the shipped one")
+    parser.add_argument("--file", type=Path, help="puzzles, as CSV source,question,answer,rating; else: the canaries")
+    parser.add_argument("--source", help="of the file, only what comes from there")
     parser.add_argument("--json", dest="output", type=Path, metavar="FILE", help="write everything as JSON, too")
     return parser
 
@@ -44,17 +47,48 @@ def shipped(task: str, root: Path = SHIPPED) -> CheckpointInfo:
     return info
 
 
-def canary_puzzles(info: CheckpointInfo, count: int, seed: int = 0) -> list[Tokens]:
-    """`count` puzzles, each a random symmetry of one of the checkpoint's canaries: as hard, and all different."""
-    rng = np.random.default_rng(seed)
-    base = [info.codec.parse(canary.puzzle) for canary in info.canaries()]
-    return [info.codec.random_symmetry(rng).apply(base[rng.integers(len(base))]) for _ in range(count)]
+Pair = tuple[Tokens, Tokens]
+"""A puzzle and its answer."""
 
 
-def works(info: CheckpointInfo, puzzles: list[Tokens], max_segments: int | None = None) -> list[Work]:
+def puzzles(info: CheckpointInfo, arguments: argparse.Namespace, count: int) -> list[Tokens]:
+    """`count` puzzles, each a random symmetry of one of the file's or of the checkpoint's canaries."""
+    return [puzzle for puzzle, _ in turned(info, pairs(info, arguments.file, arguments.source), count)]
+
+
+def canary_puzzles(info: CheckpointInfo, count: int) -> list[Tokens]:
+    """The same, of the canaries."""
+    return [puzzle for puzzle, _ in turned(info, pairs(info), count)]
+
+
+def pairs(info: CheckpointInfo, file: Path | None = None, source: str | None = None) -> list[Pair]:
+    """The puzzles of a file (from one source), or the checkpoint's canaries."""
+    codec = info.codec
+    if file is None:
+        return [(codec.parse(canary.puzzle), codec.parse_answer(canary.answer)) for canary in info.canaries()]
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if source in (None, row["source"])]
+    if not rows:
+        raise SystemExit(f"no puzzle of {source or 'any source'} in {file}")
+    return [(codec.parse(row["question"]), codec.parse_answer(row["answer"])) for row in rows]
+
+
+def turned(info: CheckpointInfo, base: Sequence[Pair], count: int) -> list[Pair]:
+    """`count` pairs, each a random symmetry of one of `base`: as hard, and all different."""
+    rng = np.random.default_rng(0)
+    chosen = [(info.codec.random_symmetry(rng), base[rng.integers(len(base))]) for _ in range(count)]
+    return [(symmetry.apply(puzzle), symmetry.apply(answer)) for symmetry, (puzzle, answer) in chosen]
+
+
+def origin(arguments: argparse.Namespace) -> str:
+    """Where the puzzles come from, for a report."""
+    return f"symmetries of {arguments.file.name if arguments.file else 'the canaries'}"
+
+
+def works(info: CheckpointInfo, asked: Sequence[Tokens], max_segments: int | None = None) -> list[Work]:
     """The puzzles as work for the engine."""
     requests = [
-        SolveRequest(task=info.task, puzzle=info.codec.format(p, like=""), max_segments=max_segments) for p in puzzles
+        SolveRequest(task=info.task, puzzle=info.codec.format(p, like=""), max_segments=max_segments) for p in asked
     ]
     return [encode(request, info, work_id=str(n)) for n, request in enumerate(requests)]
 

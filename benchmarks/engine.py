@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.ways import bare_segment_s, run_batches, run_engine
 from service.engine.load import Loader
 from service.settings import load_settings
@@ -31,7 +31,7 @@ def main() -> None:
     info = shipped(arguments.task, arguments.checkpoints)
     limit = info.max_segments
     table = Loader(load_settings(slots=arguments.slots, backend=arguments.backend)).load(info)
-    queue = works(info, canary_puzzles(info, arguments.puzzles))
+    queue = works(info, puzzles(info, arguments, arguments.puzzles))
     seconds: dict[str, list[float]] = {"engine": [], "static M_max": [], "static last": []}
     segment: list[float] = []
     for _ in range(arguments.rounds):
@@ -56,6 +56,7 @@ def main() -> None:
         "reached of the bound": len(queue) / median["engine"] / bound,
         "promised by the segment counts (M_max / mean)": promised,
         "reached of what is promised": median["static M_max"] / median["engine"] / promised,
+        "puzzles": origin(arguments),
         "checkpoint": info.name,
         **table.runner.describe(),
     }

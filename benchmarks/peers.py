@@ -30,7 +30,7 @@ import httpx
 import numpy as np
 
 from benchmarks.cluster import Cluster, cores, until
-from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.load import closed_loop
 from benchmarks.ways import run_batches, run_engine
 from model.checkpoint import CheckpointInfo
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--http", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     info, slots = shipped(arguments.task, arguments.checkpoints), arguments.slots
-    queue = works(info, canary_puzzles(info, max(arguments.puzzles, arguments.http_puzzles)))
+    queue = works(info, puzzles(info, arguments, max(arguments.puzzles, arguments.http_puzzles)))
     per_s, mean_segments, differing, runner = in_process(info, queue[: arguments.puzzles], slots, arguments.rounds)
     figures: dict[str, object] = {
         "mean segments": mean_segments,
@@ -152,7 +152,7 @@ def main() -> None:
             _row(LITSERVE, http[LITSERVE], http[SERVED] / http[LITSERVE], apart),
         ]
         figures["served against the engine"] = http[SERVED] / per_s[ENGINE]
-    figures |= {"checkpoint": info.name, **runner}
+    figures |= {"puzzles": origin(arguments), "checkpoint": info.name, **runner}
     report(f"what a user would run instead; {slots} slots, M_max {info.max_segments}", rows, figures, arguments.output)
 
 

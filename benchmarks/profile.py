@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.ways import Saturated
 from service.engine.codec import decode
 from service.engine.load import Loader
@@ -75,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     info = shipped(arguments.task, arguments.checkpoints)
     table = Loader(load_settings(slots=arguments.slots)).load(info)
-    source = Counted(deque(works(info, canary_puzzles(info, arguments.puzzles))), arguments.slots)
+    source = Counted(deque(works(info, puzzles(info, arguments, arguments.puzzles))), arguments.slots)
     spent = watch(table, source)
     engine = Engine(source, source, time.monotonic, strict=False)
     engine.install(table)
@@ -93,14 +93,14 @@ def main() -> None:
         }
         for name, seconds in spent.most_common()
     ]
-    puzzles = len(source.outcomes)
     host = sum(spent[name] for name in ("settle", "refill", "publish", "rest"))
     figures = {
         "device busy %": 100 * source.device_s / wall,
         "device waits for the host %": 100 * (1 - source.device_s / wall),
-        "host µs a puzzle (settle, refill, publish, rest)": 1e6 * host / puzzles,
+        "host µs a puzzle (settle, refill, publish, rest)": 1e6 * host / len(source.outcomes),
         "segments": source.segments,
         "mean segments": source.mean_segments,
+        "puzzles": origin(arguments),
         "checkpoint": info.name,
         **table.runner.describe(),
     }

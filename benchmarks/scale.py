@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.cluster import Cluster, cores
-from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.common import options, puzzles, report, shipped, works
 from benchmarks.load import closed_loop
 from benchmarks.ways import Saturated, bare_segment_s
 from model.checkpoint import CheckpointInfo
@@ -85,14 +85,14 @@ def tasks(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
     """The same checkpoint as one, two and three tasks on one device."""
     rows: Rows = []
     builder = Builder(load_settings(slots=arguments.slots))
-    puzzles = canary_puzzles(info, 256)
+    asked = puzzles(info, arguments, 256)
     for count in (1, 2, 3):
         source = Several(deque(), arguments.slots)
         engine = Engine(source, source, time.monotonic, strict=False)
         runners = [builder.build(info, arguments.slots) for _ in range(count)]
         for number, runner in enumerate(runners):
             named = replace(info, task=f"task-{number}")
-            source.queues[named.task] = deque(works(named, puzzles))
+            source.queues[named.task] = deque(works(named, asked))
             engine.install(Table(named, runner))
         start = time.perf_counter()
         for _ in range(arguments.ticks):
@@ -117,7 +117,7 @@ def workers(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
     """One to four worker processes with one thread each behind one API process, saturated."""
     bodies = [
         work.request.model_dump(mode="json", exclude_none=True)
-        for work in works(info, canary_puzzles(info, arguments.puzzles))
+        for work in works(info, puzzles(info, arguments, arguments.puzzles))
     ]
     rows: Rows = []
     for count in (1, 2, 3, 4):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.load import Run, closed_loop, open_loop
 from benchmarks.peers import served
 from benchmarks.ways import run_engine
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of each open loop")
     arguments = parser.parse_args()
     info, slots = shipped(arguments.task, arguments.checkpoints), arguments.slots
-    queue = works(info, canary_puzzles(info, arguments.puzzles))
+    queue = works(info, puzzles(info, arguments, arguments.puzzles))
     bodies = [work.request.model_dump(mode="json", exclude_none=True) for work in queue]
     engine_per_s, t, runner = alone(info, queue, slots)
     rng = np.random.default_rng(0)
@@ -113,6 +113,7 @@ def main() -> None:
         "saturated p50 ms": 1e3 * float(np.median([response.seconds for response in saturated.responses])),
         "saturated p99 ms": 1e3 * float(np.quantile([response.seconds for response in saturated.responses], 0.99)),
         "t(1), t(n/2), t(n) ms": ", ".join(f"{1e3 * t(n):.4g}" for n in (1, slots // 2, slots)),
+        "puzzles": origin(arguments),
         "checkpoint": info.name,
         **runner,
     }
