@@ -12,7 +12,7 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from service.schemas import HaltedBy, Lane, Mode
+from service.schemas import SEVERAL_ATTEMPTS, HaltedBy, Lane
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -230,7 +230,7 @@ class WorkerMetrics(_Common):
                 self.requests_finished.labels(task, reason)
             for valid in VALIDITIES:
                 self.answers.labels(task, valid)
-            for mode in (Mode.VERIFIED, Mode.VOTE):
+            for mode in SEVERAL_ATTEMPTS:
                 self.attempts.labels(task, mode.value)
             self.winning_attempt.labels(task)
             for lost in ("sibling", "gave_way"):

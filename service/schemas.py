@@ -33,10 +33,8 @@ Puzzle = Annotated[
 
 SegmentCount = Annotated[StrictInt, Field(ge=1)]
 
-
 DEFAULT_ATTEMPTS = 8
 """Of a request that may have several and does not say how many."""
-
 
 NO_CHECKER = "task {!r} has no checker, so that nothing can be verified; mode `vote` counts answers instead"
 
@@ -55,6 +53,10 @@ class Mode(StrEnum):
     FIXED = "fixed"
     VERIFIED = "verified"
     VOTE = "vote"
+
+
+SEVERAL_ATTEMPTS = (Mode.VERIFIED, Mode.VOTE)
+"""The modes whose requests may look at a puzzle more than once."""
 
 
 class HaltedBy(StrEnum):
@@ -85,7 +87,7 @@ class SolveOptions(Strict):
         "symmetries and counts.",
     )
     attempts: Annotated[StrictInt, Field(ge=1)] | None = Field(
-        None, description="For `verified` and `vote`: looks at the puzzle, at most. Left out: 8."
+        None, description=f"For `verified` and `vote`: looks at the puzzle, at most. Left out: {DEFAULT_ATTEMPTS}."
     )
     max_total_segments: SegmentCount | None = Field(
         None, description="For `verified` and `vote`: segments of all attempts. Left out: `attempts` x `max_segments`."
@@ -100,14 +102,14 @@ class SolveOptions(Strict):
     @classmethod
     def _for_several_attempts(cls, value: int | None, info: ValidationInfo) -> int | None:
         mode = info.data.get("mode")
-        if value is not None and mode in (Mode.ACT, Mode.FIXED):
+        if value is not None and isinstance(mode, Mode) and mode not in SEVERAL_ATTEMPTS:
             raise ValueError(f"is for the modes verified and vote, not for {mode}")
         return value
 
     @property
     def several(self) -> bool:
         """Whether it may spend several attempts."""
-        return self.mode in (Mode.VERIFIED, Mode.VOTE)
+        return self.mode in SEVERAL_ATTEMPTS
 
 
 class SolveRequest(SolveOptions):

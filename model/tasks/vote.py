@@ -13,11 +13,19 @@ from model.tasks.symmetry import Symmetry, Tokens
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Candidate:
-    """An answer [L] in the puzzle's own orientation, how many looks gave it, and their mean q_halt."""
+    """An answer [L] in the puzzle's own orientation.
+
+    Attributes:
+        answer: tokens.
+        votes: how many looks gave it.
+        q_halt: their mean.
+        first: the first of these looks.
+    """
 
     answer: Tokens
     votes: int
     q_halt: float
+    first: int
 
 
 def vote(
@@ -35,5 +43,5 @@ def vote(
     undone = [symmetry.inverse().apply(answer) for symmetry, answer in zip(symmetries, answers, strict=True)]
     for i, answer in enumerate(undone):
         looks.setdefault(answer.tobytes(), []).append(i)
-    candidates = [Candidate(undone[of[0]], len(of), float(q_halt[of].mean())) for of in looks.values()]
+    candidates = [Candidate(undone[of[0]], len(of), float(q_halt[of].mean()), of[0]) for of in looks.values()]
     return sorted(candidates, key=lambda candidate: (-candidate.votes, -candidate.q_halt))[:keep]

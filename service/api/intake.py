@@ -97,7 +97,11 @@ class Intake:
             checkpoint.codec.parse(request.puzzle)
         except PuzzleError as error:
             raise ApiError(ProblemKind.BAD_PUZZLE, error.detail, pointer=puzzle_at + error.pointer) from None
-        request = request.model_copy(update={"task": checkpoint.task} | self._budget(request, checkpoint, within))
+        settled = self._budget(request, checkpoint, within)
+        if request.task is None:
+            settled["task"] = checkpoint.task
+        if settled:
+            request = request.model_copy(update=settled)
         return NewJob(
             id=new_id(),
             task=checkpoint.task,
@@ -121,7 +125,7 @@ class Intake:
         if request.min_segments > most:
             raise _wrong(f"min_segments is above max_segments ({most})", f"{within}/min_segments")
 
-    def _budget(self, request: SolveRequest, checkpoint: CheckpointInfo, within: str) -> dict[str, int]:
+    def _budget(self, request: SolveRequest, checkpoint: CheckpointInfo, within: str) -> dict[str, int | str]:
         """The attempts and segments of a request that may have several; raises ApiError where they are too many."""
         if not request.several:
             return {}

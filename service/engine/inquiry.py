@@ -15,12 +15,11 @@ import numpy as np
 
 from model.checkpoint import CheckpointInfo
 from model.tasks import Symmetry, Tokens
+from model.tasks.views import further_views
 from model.tasks.vote import Candidate, vote
 from service.engine.work import Outcome, Spent, Thought, Work
 from service.schemas import HaltedBy, Mode
 
-_DRAWS = 64
-"""Symmetries that are drawn in search of a view that was not had yet."""
 _VOTES_SHOWN = 2
 """ARC counts two answers."""
 
@@ -161,42 +160,30 @@ class Inquiry:
 
     def _choose(self, last: Outcome) -> tuple[Outcome, list[Candidate]]:
         """The attempt to answer with: what was found valid, or has most votes, or what the Q-head thinks most of."""
-        whole = [(outcome, outcome.tokens) for outcome in self.ended if outcome.tokens is not None]
+        whole = [outcome for outcome in self.ended if outcome.tokens is not None]
         if last.error is not None or last.halted_by is HaltedBy.VERIFIED or not whole:
             return last, []
         if self.work.request.mode is not Mode.VOTE:
-            return max((outcome for outcome, _ in whole), key=lambda outcome: outcome.q_halt), []
+            return max(whole, key=lambda outcome: outcome.q_halt), []
         identity = self.work.codec.identity()
-        symmetries = [outcome.work.symmetry or identity for outcome, _ in whole]
-        q_halt = np.array([outcome.q_halt for outcome, _ in whole])
-        votes = vote(np.stack([tokens for _, tokens in whole]), symmetries, q_halt, keep=_VOTES_SHOWN)
-        looks = zip(whole, symmetries, strict=True)
-        winner = next(o for (o, t), s in looks if np.array_equal(s.inverse().apply(t), votes[0].answer))
-        return winner, votes
+        symmetries = [outcome.work.symmetry or identity for outcome in whole]
+        q_halt = np.array([outcome.q_halt for outcome in whole])
+        answers = np.stack([outcome.tokens for outcome in whole if outcome.tokens is not None])
+        votes = vote(answers, symmetries, q_halt, keep=_VOTES_SHOWN)
+        return whole[votes[0].first], votes
 
 
 def views(work: Work) -> Iterator[View]:
     """Further ways to look at a puzzle, none twice, in an order that its tokens decide.
 
-    Where the checkpoint has an identifier for every view (ARC), those it knows; elsewhere random symmetries, until
-    none is found that shows the puzzle in a way it was not shown before.
+    Where the checkpoint has an identifier for every view (ARC), those it knows; elsewhere random symmetries.
     """
     rng = np.random.default_rng(zlib.crc32(work.tokens.tobytes()))
     if work.request.puzzle_id is not None:
         named = list(_named_views(work.info, work.request.puzzle_id))
         yield from (named[i] for i in rng.permutation(len(named)))
         return
-    shown = {work.tokens.tobytes()}
-    while True:
-        for _ in range(_DRAWS):
-            symmetry = work.codec.random_symmetry(rng)
-            tokens = symmetry.apply(work.tokens).tobytes()
-            if tokens not in shown:
-                break
-        else:
-            return
-        shown.add(tokens)
-        yield View(symmetry, work.puzzle_id)
+    yield from (View(symmetry, work.puzzle_id) for symmetry in further_views(work.codec, work.tokens, rng))
 
 
 def _named_views(info: CheckpointInfo, puzzle_id: str) -> Iterator[View]:

@@ -218,6 +218,8 @@ class Table:
 
     def _verified(self, held: Sequence[tuple[int, Seat]], readback: Readback) -> set[int]:
         """The rows whose answers the checker accepts, of those that it is to end."""
+        if not self._attempts:
+            return set()
         asked = [
             (row, seat.work)
             for row, seat in held

@@ -6,16 +6,16 @@ each is only the segment in which the checker first accepted its answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.hrm import HRM, Carry
-from model.tasks import Task, Tokens
+from model.tasks import Symmetry, Task, Tokens
+from model.tasks.views import further_views
 from training.evaluation.unroll import Bools, Ints
 
 _NEVER = np.iinfo(np.int64).max
@@ -26,12 +26,14 @@ class Attempts:
     """Up to A attempts at each of n puzzles; no more were made than some budget needs.
 
     Attributes:
+        made: how many were made at each, [n]; fewer than budgeted where no further view of the puzzle was found.
         accepted: the segment, counted from 1, in which the checker accepted the answer, [n, A]; a number above every
             budget where it never did.
         exact: whether the accepted answer is the known one, [n, A].
         optimal: whether no valid answer is better than the accepted one, [n, A]; None: valid answers do not differ.
     """
 
+    made: Ints
     accepted: Ints
     exact: Bools
     optimal: Bools | None
@@ -77,18 +79,20 @@ def attempt(
         progress: called with the attempts made and the most there can be.
     """
     count = len(puzzles)
+    made = np.zeros(count, dtype=np.int64)
     accepted = np.full((count, budget.attempts), _NEVER)
     exact, optimal = (np.zeros((count, budget.attempts), dtype=np.bool_) for _ in range(2))
+    views = [_views(task, puzzle, budget.seed, row) for row, puzzle in enumerate(puzzles)]
     for number in range(budget.attempts):
         limits = _still_needed(accepted[:, :number].min(axis=1, initial=_NEVER), budget.segments)
+        limits[made < number] = 0
         rows = np.argsort(-limits, kind="stable")[: np.count_nonzero(limits)]
+        looks = {row: look for row in rows if (look := next(views[row], None)) is not None}
+        rows = np.array(list(looks), dtype=np.intp)
+        made[rows] += 1
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
-            views = [_view(task, budget.seed, number, row) for row in batch]
-            shown, known = (
-                np.stack([view.apply(values[row]) for view, row in zip(views, batch, strict=True)])
-                for values in (puzzles, answers)
-            )
+            shown, known = (np.stack([looks[row].apply(values[row]) for row in batch]) for values in (puzzles, answers))
             for row, segment, said in _run(model, task, shown, limits[batch], dtype):
                 where = (batch[row], number)
                 accepted[where] = segment
@@ -96,7 +100,7 @@ def attempt(
                 optimal[where] = task.grades and bool(task.check(shown[row], said).optimal)
         if progress:
             progress(number + 1, budget.attempts)
-    return Attempts(accepted, exact, optimal if task.grades else None)
+    return Attempts(made, accepted, exact, optimal if task.grades else None)
 
 
 def _still_needed(accepted: Ints, limits: Sequence[int]) -> Ints:
@@ -105,10 +109,9 @@ def _still_needed(accepted: Ints, limits: Sequence[int]) -> Ints:
     return np.concatenate([[0], each])[np.searchsorted(each, accepted)]
 
 
-def _view(task: Task, seed: int, number: int, row: np.intp) -> Any:
-    if number == 0:
-        return task.identity()
-    return task.random_symmetry(np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, number, int(row)])))
+def _views(task: Task, puzzle: Tokens, seed: int, row: int) -> Iterator[Symmetry]:
+    yield task.identity()
+    yield from further_views(task, puzzle, np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, row])))
 
 
 def _run(

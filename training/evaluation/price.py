@@ -110,12 +110,13 @@ def price_attempts(
             hits = made.accepted[:, :number] <= limit
             winner, rows = hits.argmax(axis=1), np.arange(len(hits))
             solved: Bools = hits[rows, winner]
+            tried = np.minimum(number, made.made)
             spent = _Spent(
                 exact=solved & made.exact[rows, winner],
                 valid=solved,
                 optimal=None if made.optimal is None else solved & made.optimal[rows, winner],
-                segments=np.where(solved, winner * limit + made.accepted[rows, winner], number * limit),
-                attempts=np.where(solved, winner + 1, number),
+                segments=np.where(solved, winner * limit + made.accepted[rows, winner], tried * limit),
+                attempts=np.where(solved, winner + 1, tried),
             )
             prices.append(Price("verified", number, limit, _grouped(spent, sources)))
     return prices

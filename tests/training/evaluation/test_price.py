@@ -80,7 +80,8 @@ def test_attempts_go_on_where_the_checker_did_not_accept_and_no_longer_than_some
 )
 def test_a_budget_costs_what_trying_one_after_the_other_costs(accepted, number, limit):
     table = np.array(accepted)
-    [price] = price_attempts([number], [limit], Attempts(table, table != NEVER, None), np.full(len(table), "mine"))
+    made = Attempts(np.full(len(table), table.shape[1]), table, table != NEVER, None)
+    [price] = price_attempts([number], [limit], made, np.full(len(table), "mine"))
     spent, solved = 0, 0
     for row in accepted:
         for segments in row[:number]:
