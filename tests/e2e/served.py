@@ -71,9 +71,11 @@ async def ask(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = json.dumps({"task": "sudoku", "puzzle": PUZZLE, **options})
-    writer.write(f"POST /solve HTTP/1.0\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-    head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
+    try:
+        writer.write(f"POST /solve HTTP/1.0\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
     return int(head.split()[1]), json.loads(answer)
 
 
