@@ -51,7 +51,7 @@ def candidates(
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = options(__doc__, file=False)
     parser.add_argument("--task", default="sudoku")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--slots", type=int, default=64)

@@ -8,14 +8,12 @@ settling a segment takes is the checker's. The puzzle has no solution, so that n
 
 from __future__ import annotations
 
-import argparse
 import time
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import report, shipped
+from benchmarks.common import options, report, shipped
 from benchmarks.fairness import background
 from service.engine.load import Loader
 from service.engine.table import Table
@@ -43,13 +41,12 @@ def settling_s(table: Table, works: list[Work], segments: int) -> tuple[float, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, file=False)
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--segments", type=int, default=200)
-    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    info = shipped("sudoku")
+    info = shipped("sudoku", arguments.checkpoints)
     table = Loader(load_settings(slots=arguments.slots)).load(info)
     rows = []
     for mode in (Mode.FIXED, Mode.VERIFIED):

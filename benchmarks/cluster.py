@@ -21,6 +21,8 @@ from service.lifeline import lifeline
 from service.settings import variable
 
 HRM = [str(Path(sys.executable).with_name("hrm"))]
+_START_S = 300.0
+"""The longest that processes may take to start: a worker compiles its network first."""
 STUB_WORKER = [sys.executable, "-m", "benchmarks.stub_worker"]
 
 
@@ -135,7 +137,7 @@ class Cluster:
 
     def until_ready(self, **roles: int) -> None:
         """Wait for so many of each role."""
-        until(lambda: all(len(self.ready(role)) >= count for role, count in roles.items()), 120)
+        until(lambda: all(len(self.ready(role)) >= count for role, count in roles.items()), _START_S)
         if "api" in roles and "worker" in roles:
             until(lambda: httpx.get(f"{self.url}/readyz").status_code == 200)
 

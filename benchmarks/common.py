@@ -29,12 +29,16 @@ from service.schemas import SolveRequest
 _FILES = ("--json", "--checkpoints", "--file")
 
 
-def options(description: str | None) -> argparse.ArgumentParser:
-    """A parser with what every benchmark takes."""
+def options(description: str | None, *, checkpoints: bool = True, file: bool = True) -> argparse.ArgumentParser:
+    """A parser with what benchmarks take: a file of results, a registry, puzzles from a file."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", type=Path, default=SHIPPED, help="a registry, in place of the shipped one")
-    parser.add_argument("--file", type=Path, help="puzzles, as CSV source,question,answer,rating; else: the canaries")
-    parser.add_argument("--source", help="of the file, only what comes from there")
+    if checkpoints:
+        parser.add_argument("--checkpoints", type=Path, default=SHIPPED, help="a registry, in place of the shipped one")
+    if file:
+        parser.add_argument(
+            "--file", type=Path, help="puzzles, as CSV source,question,answer,rating; else: the canaries"
+        )
+        parser.add_argument("--source", help="of the file, only what comes from there")
     parser.add_argument("--json", dest="output", type=Path, metavar="FILE", help="write everything as JSON, too")
     return parser
 

@@ -13,23 +13,22 @@ is busy) and at two (a flood fans out into all slots; two plain ones leave slots
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import canary_puzzles, report, shipped, works
+from benchmarks.common import canary_puzzles, options, report, shipped, works
+from benchmarks.ways import Bystander
 from model.checkpoint import CheckpointInfo
 from service.engine.codec import encode
 from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
-from service.engine.work import Key, Outcome, Room, Work
+from service.engine.work import Outcome, Room, Work
 from service.schemas import Mode, SolveRequest
 from service.settings import load_settings
 
@@ -38,7 +37,7 @@ UNSOLVABLE = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61...
 
 
 @dataclass(slots=True)
-class Callers:
+class Callers(Bystander):
     """A source of probes and background, and an observer that counts busy slots."""
 
     probes: deque[tuple[float, Work]]
@@ -72,21 +71,6 @@ class Callers:
     def segment(self, segment: Segment) -> None:
         self.live.append(segment.live)
 
-    def revoked(self) -> Collection[Key]:
-        return ()
-
-    def leased(self) -> None: ...
-
-    def advanced(self, works: Sequence[Work]) -> None: ...
-
-    def wait(self, timeout_s: float) -> None: ...
-
-    def retired(self, table: Table) -> None: ...
-
-    def alive(self, live: int) -> None: ...
-
-    def violation(self, what: str) -> None: ...
-
 
 def background(info: CheckpointInfo, mode: Mode, max_segments: int, attempts: int | None) -> Iterator[Work]:
     """Requests that take all the segments they may."""
@@ -112,15 +96,14 @@ def run(table: Table, probes: list[Work], others: Iterator[Work], unfinished: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, file=False)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--probes", type=int, default=200)
     parser.add_argument("--max-segments", type=int, default=16, help="of one attempt")
     parser.add_argument("--gap", type=float, default=6.0, help="segments between two probes, in the mean")
-    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
 
-    info = shipped("sudoku")
+    info = shipped("sudoku", arguments.checkpoints)
     table = Loader(load_settings(slots=arguments.slots)).load(info)
     puzzles = [replace(work, id=f"probe {work.id}") for work in works(info, canary_puzzles(info, arguments.probes))]
     segment_s = _segment_s(table, info, arguments.max_segments)

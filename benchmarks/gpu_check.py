@@ -271,7 +271,7 @@ def checks(check: Check) -> Mapping[str, Callable[[], Figures]]:
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = options(__doc__, checkpoints=False, file=False)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--small", action=argparse.BooleanOptionalAction, default=False)

@@ -54,7 +54,7 @@ class Api(litserve.LitAPI):
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = options(__doc__, file=False)
     parser.add_argument("--task", default="sudoku")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=64)

@@ -8,7 +8,6 @@ beside the solving, on one machine that runs all processes and the load generato
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 import threading
@@ -21,7 +20,7 @@ import numpy as np
 import psutil
 
 from benchmarks.cluster import Cluster
-from benchmarks.common import report
+from benchmarks.common import options, report
 from benchmarks.load import Run, closed_loop
 from benchmarks.stub import stub_registry
 from model.tasks import get_task
@@ -154,11 +153,10 @@ async def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, checkpoints=False, file=False)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--api-processes", type=int, default=1)
-    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

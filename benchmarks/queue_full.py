@@ -7,7 +7,6 @@ Enough callers to fill the slots and the queue ask again and again; one more ask
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 from collections.abc import Mapping
@@ -16,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cluster import Cluster
-from benchmarks.common import report
+from benchmarks.common import options, report
 from benchmarks.load import Caller, Response
-from model.registry import SHIPPED
 from model.tasks import get_task
 
 TASK, SLOTS = "sudoku", 64
@@ -72,11 +70,9 @@ async def measure(cluster: Cluster, limit: int, probes: int) -> tuple[list[Mappi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", type=Path, default=SHIPPED)
+    parser = options(__doc__, file=False)
     parser.add_argument("--queue-limit", type=int, default=256)
     parser.add_argument("--probes", type=int, default=200)
-    parser.add_argument("--json", dest="output", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -118,7 +118,7 @@ async def measure(cluster: Cluster, swapper: Swapper, arguments: argparse.Namesp
 
 
 def main() -> None:
-    parser = options(__doc__)
+    parser = options(__doc__, file=False)
     parser.add_argument("--task", default="sudoku")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=5000, help="in a round")

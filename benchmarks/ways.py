@@ -22,8 +22,29 @@ Batching = Literal["M_max", "last", "shrinking"]
 """Batches that run all M_max segments; until their last row has halted; of only those rows that have not halted."""
 
 
+class Bystander:
+    """What an engine asks of a source and an observer besides work: nobody gives up, nobody is told."""
+
+    __slots__ = ()
+
+    def revoked(self) -> Collection[Key]:
+        return ()
+
+    def leased(self) -> None: ...
+
+    def advanced(self, works: Sequence[Work]) -> None: ...
+
+    def wait(self, timeout_s: float) -> None: ...
+
+    def retired(self, table: Table) -> None: ...
+
+    def alive(self, live: int) -> None: ...
+
+    def violation(self, what: str) -> None: ...
+
+
 @dataclass(slots=True)
-class Saturated:
+class Saturated(Bystander):
     """A source that always has work, and an observer that counts."""
 
     waiting: deque[Work]
@@ -57,21 +78,6 @@ class Saturated:
     @property
     def answers(self) -> dict[str, Tokens]:
         return {o.work.id: o.tokens for o in self.outcomes if o.tokens is not None}
-
-    def revoked(self) -> Collection[Key]:
-        return ()
-
-    def leased(self) -> None: ...
-
-    def advanced(self, works: Sequence[Work]) -> None: ...
-
-    def wait(self, timeout_s: float) -> None: ...
-
-    def retired(self, table: Table) -> None: ...
-
-    def alive(self, live: int) -> None: ...
-
-    def violation(self, what: str) -> None: ...
 
 
 def run_engine(table: Table, queue: Sequence[Work]) -> tuple[float, Saturated]:

@@ -22,9 +22,9 @@ def bench(tiny_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name, value in {"COMPILE": "off", "PRECISION": "fp32", "DEVICE": "cpu", "STATE_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(f"HRM_{name}", value)
 
-    def run(name: str, *flags: object) -> dict:
+    def run(name: str, *flags: object, registry: bool = True) -> dict:
         output = tmp_path / f"{name}.json"
-        words = ["--checkpoints", tiny_registry, "--json", output, *flags]
+        words = [*(["--checkpoints", tiny_registry] if registry else []), "--json", output, *flags]
         monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
         import_module(f"benchmarks.{name}").main()
         return json.loads(output.read_text())
@@ -67,6 +67,16 @@ def test_act_reads_puzzles_with_answers(bench, tmp_path: Path) -> None:
     assert found["rows"][0]["ACT: mean segments"] == 1.0
 
 
+def test_what_a_check_of_every_answer_costs(bench) -> None:
+    found = bench("checker", "--slots", 4, "--segments", 5)
+    assert [row["mode"] for row in found["rows"]] == ["fixed", "verified"]
+
+
+def test_fairness_measures_probes_beside_each_background(bench) -> None:
+    found = bench("fairness", "--slots", 4, "--probes", 10, "--max-segments", 4)
+    assert [row["background"] for row in found["rows"]] == ["4 x plain", "4 x flood", "4 x plain", "2 x flood"]
+
+
 def test_scale_over_tasks_shares_the_device(bench) -> None:
     found = bench("scale", "tasks", "--slots", 2, "--ticks", 60)
     low, high = map(float, found["rows"][2]["smallest and largest share %"].split(", "))
@@ -75,7 +85,7 @@ def test_scale_over_tasks_shares_the_device(bench) -> None:
 
 def test_gpu_check_without_a_gpu(bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "ROUNDS", 2)
-    found = bench("gpu_check", "--device", "cpu", "--small", "--slots", 4, "--no-compile")
+    found = bench("gpu_check", "--device", "cpu", "--small", "--slots", 4, "--no-compile", registry=False)
     told = {row["what"]: row["found"] for row in found["rows"]}
     for proof in (
         "after the swap it says what a fresh runner says", "and something else than before",
