@@ -66,7 +66,7 @@ class TrainRecipe:
     accumulate: int = 1
     """Parts in which each process reasons over its rows, one after the other: less memory, the same result."""
     optimiser: Literal["adam_atan2", "muon"] = "adam_atan2"
-    """adam_atan2 is the paper's; muon learns several times more from a step where the batch is small."""
+    """adam_atan2 is the paper's; muon makes the updates of the blocks' matrices orthogonal."""
     lr: float = 1e-4
     warmup_steps: int = 2000
     final_lr_share: float = 1.0
