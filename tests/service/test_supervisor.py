@@ -141,6 +141,7 @@ async def test_a_healthy_life_forgives_what_was_before(log: Path, role: Callable
     await supervise_while(
         ten_lives, role("worker", script), patience=Patience(0.01, 0.02, healthy_s=0.1, short_lives=3)
     )
+    assert len(pids(log, "worker")) >= 10
 
 
 def test_the_pause_doubles_up_to_its_limit() -> None:
