@@ -2,7 +2,8 @@
 
 model.safetensors   the weights (and nothing that could run code)
 config.json         format_version, task, architecture, training summary, sha256 of the weights, canary accuracy,
-                    and how its confidence is calibrated (see `model.calibration`)
+                    how its confidence is calibrated (see `model.calibration`), and the dtype that it is to be served
+                    in, where that is not left to the machine
 canary.jsonl        puzzles with answers, one JSON object a line (see `Canary`)
 identifiers.json    puzzle identifier -> row of the puzzle embedding, for tasks that use one
 README.md           the card, for people
@@ -20,11 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from model.calibration import Calibration
 from model.config import ConfigError, HaltRule, HRMConfig
 from model.tasks import Puzzle, Task, task_from
+
+Precision = Literal["fp32", "bf16"]
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -94,6 +97,12 @@ class CheckpointInfo:
         """What training, or an import, wrote about itself; nobody checks it."""
         training = self.config.get("training")
         return training if isinstance(training, dict) else {}
+
+    @property
+    def precision(self) -> Precision | None:
+        """What it is to be served in; None: in whatever the machine is fast in."""
+        precision: Precision | None = self.config.get("precision")
+        return precision
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -201,6 +210,8 @@ def read_checkpoint(path: Path, task: str | None = None, version: str | None = N
             f"{path}: the architecture is for {architecture.seq_len} cells of {architecture.vocab_size} tokens, "
             f"the task {codec.name!r} has {codec.seq_len} of {codec.vocab_size}"
         )
+    if info.precision not in (None, *get_args(Precision)):
+        raise CheckpointError(f"{path / CONFIG_FILE}: precision must be fp32 or bf16, not {info.precision!r}")
     if not 0 <= accuracy <= 1:
         raise CheckpointError(f"{path / CONFIG_FILE}: canary accuracy must be from 0 to 1, not {accuracy}")
     return info
@@ -215,6 +226,7 @@ def write_checkpoint(
     canaries: Sequence[Canary],
     canary_accuracy: float,
     training: Mapping[str, Any],
+    precision: Precision | None = None,
     calibration: Calibration | None = None,
     identifiers: Mapping[str, int] | None = None,
     card: str | None = None,
@@ -243,6 +255,8 @@ def write_checkpoint(
             "canary": {"accuracy": canary_accuracy, "count": len(canaries)},
             "training": dict(training),
         }
+        if precision is not None:
+            config["precision"] = precision
         if calibration is not None:
             config["calibration"] = calibration.to_dict()
         (partial / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")

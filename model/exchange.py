@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from model.canary import record_canaries
-from model.checkpoint import CheckpointError, CheckpointInfo, write_checkpoint
+from model.checkpoint import CheckpointError, CheckpointInfo, Precision, write_checkpoint
 from model.config import HRMConfig
 from model.registry import Registry
 from model.tasks import Task, get_task, task_from
@@ -74,6 +74,7 @@ def import_upstream(
     name: str | None = None,
     version: str | None = None,
     identifiers: Path | None = None,
+    precision: Precision | None = None,
 ) -> CheckpointInfo:
     """Write an upstream checkpoint into the registry as a new version; CURRENT stays as it is.
 
@@ -85,6 +86,7 @@ def import_upstream(
         version: None: the date and a running number.
         identifiers: names of the puzzle embedding's rows; None: `identifiers.json` beside the checkpoint, if it is
             there.
+        precision: what it is to be served in; None: in whatever the machine is fast in.
 
     Raises:
         CheckpointError: it cannot be read, is of another task, or the version exists.
@@ -111,6 +113,7 @@ def import_upstream(
         canaries=canaries,
         canary_accuracy=accuracy,
         training=training,
+        precision=precision,
         identifiers=rows,
     )
     registry.share(info.task, info.version)

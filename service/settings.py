@@ -142,7 +142,9 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="auto, cpu, mps, cuda or cuda:N. Set it where a machine has several.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="auto measures which is faster. fp32 where answers must match another machine's."
+        "auto",
+        description="auto takes what a checkpoint asks for, and for others measures which is faster. fp32 where "
+        "answers must match another machine's.",
     )
     backend: Literal["auto", "torch", "onnx"] = Field(
         "auto", description="What runs the network. auto takes the faster one on this machine."

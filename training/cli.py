@@ -57,6 +57,9 @@ def make_parser() -> argparse.ArgumentParser:
     publish.add_argument("--registry", default="checkpoints", help="a directory or a URL (default checkpoints)")
     publish.add_argument("--task", help="name in the registry (the recipe's task where left out)")
     publish.add_argument("--keep-current", action="store_true", help="write the version, but do not switch to it")
+    publish.add_argument(
+        "--precision", choices=("fp32", "bf16"), help="to be served in; left out: what a worker's machine is fast in"
+    )
     publish.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     publish.set_defaults(run=_publish)
 
@@ -82,7 +85,10 @@ def _publish(parsed: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory() as cache:
         registry = open_registry(parsed.registry, Path(cache))
-        info = publish(parsed.run_dir, registry, parsed.task, use=not parsed.keep_current, device=parsed.device)
+        info = publish(
+            parsed.run_dir, registry, parsed.task,
+            use=not parsed.keep_current, device=parsed.device, precision=parsed.precision,
+        )  # fmt: skip
     print(f"{info.name} is {'in' if parsed.keep_current else 'current in'} {parsed.registry}")  # noqa: T201
     return 0
 

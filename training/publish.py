@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from model.calibration import Calibration
-from model.checkpoint import Canary, CheckpointInfo, write_checkpoint
+from model.checkpoint import Canary, CheckpointInfo, Precision, write_checkpoint
 from model.device import pick_device
 from model.registry import Registry
 from model.tasks import Task
@@ -36,11 +36,18 @@ LOOK_AHEAD = 4
 
 
 def publish(
-    run_dir: Path, registry: Registry, name: str | None = None, use: bool = True, device: str = "auto"
+    run_dir: Path,
+    registry: Registry,
+    name: str | None = None,
+    *,
+    use: bool = True,
+    device: str = "auto",
+    precision: Precision | None = None,
 ) -> CheckpointInfo:
     """Write a run's best weights as a new version of task `name`, and make it the current one.
 
-    The canaries are held-out puzzles; the card says what it was trained on and how well it does.
+    The canaries are held-out puzzles; the card says what it was trained on and how well it does. `precision` is what
+    it is to be served in; None: in whatever the worker's machine is fast in.
 
     Raises:
         RunError, StateError: The run has no weights yet, or they cannot be read.
@@ -83,6 +90,7 @@ def publish(
         canaries=canaries,
         canary_accuracy=max(0.0, round(exact - CANARY_MARGIN, 3)),
         training=training,
+        precision=precision,
         calibration=_calibrate(said),
         identifiers={text: row for row, text in enumerate(identifiers)} if identifiers else None,
         card=model_card(name, version, model, training, differences(recipe)),

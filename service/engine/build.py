@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from importlib.metadata import version
 from typing import Literal
 
@@ -30,10 +31,6 @@ class Builder:
         self._settings = settings
         self.device = pick_device(settings.device)
         self.backends = self._possible_backends()
-        if self.backends == ["onnx"] and self.device.type == "cpu":
-            self.dtype = torch.float32
-        else:
-            self.dtype = pick_dtype(settings.precision, self.device)
         self.compiled = "torch" in self.backends and self._choose_mode()
         self._choices = Choices(settings.state_dir)
 
@@ -43,28 +40,29 @@ class Builder:
         Where several backends are possible, the one that was or is measured to be the fastest here.
 
         Raises:
-            CheckpointError: the checkpoint cannot be read or compiled.
+            CheckpointError: the checkpoint cannot be read or compiled, or asks for a dtype that no backend has here.
             DeviceError: ONNX Runtime, which was asked for, cannot run it here.
         """
-        if len(self.backends) == 1:
-            return self._warm(self.backends[0], info, size)
+        dtype, backends = self._dtype(info), self._able(info)
+        if len(backends) == 1:
+            return self._warm(backends[0], info, size, dtype)
         known = circumstances(
             architecture=info.architecture.to_dict(),
             slots=size,
             device=torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device),
             threads=torch.get_num_threads(),
-            dtype=str(self.dtype),
+            dtype=str(dtype),
             compiled=self.compiled,
             torch=version("torch"),
         )
         remembered = self._choices.get(known)
-        if remembered in self.backends:
+        if remembered in backends:
             log.info("backend chosen", extra={"backend": remembered, "why": "it was the faster one here before"})
-            return self._warm(remembered, info, size)
+            return self._warm(remembered, info, size, dtype)
         runners: dict[str, TorchRunner] = {}
-        for backend in self.backends:
+        for backend in backends:
             try:
-                runners[backend] = self._warm(backend, info, size)
+                runners[backend] = self._warm(backend, info, size, dtype)
             except DeviceError as error:
                 log.warning("a backend cannot be used", extra={"backend": backend, "reason": str(error)})
         chosen, ms = faster(runners)
@@ -74,6 +72,29 @@ class Builder:
         for name in runners.keys() - {chosen}:
             runners[name].close()
         return runners[chosen]
+
+    @cached_property
+    def _usual_dtype(self) -> torch.dtype:
+        """What the settings ask for, or else what is fast here."""
+        if self.backends == ["onnx"] and self.device.type == "cpu":
+            return torch.float32
+        return pick_dtype(self._settings.precision, self.device)
+
+    def _dtype(self, info: CheckpointInfo) -> torch.dtype:
+        if self._settings.precision == "auto" and info.precision:
+            return pick_dtype(info.precision, self.device)
+        return self._usual_dtype
+
+    def _able(self, info: CheckpointInfo) -> list[Backend]:
+        """The backends that have the dtype that a checkpoint asks for; raises CheckpointError where none has."""
+        if self._settings.precision != "auto" or info.precision != "bf16" or self.device.type != "cpu":
+            return self.backends
+        able: list[Backend] = [backend for backend in self.backends if backend != "onnx"]
+        if not able:
+            raise CheckpointError(
+                f"{info.path}: asks for bf16, and ONNX Runtime computes in fp32 on a CPU: set {variable('precision')}"
+            )
+        return able
 
     def _possible_backends(self) -> list[Backend]:
         """Those that can be considered; raises DeviceError where the one that was asked for is not among them."""
@@ -107,8 +128,8 @@ class Builder:
         keep_compiled_in(self._settings.state_dir / "compiled")
         return possible
 
-    def _warm(self, backend: str, info: CheckpointInfo, size: int) -> TorchRunner:
-        runner = self._make(backend, info, size)
+    def _warm(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
+        runner = self._make(backend, info, size, dtype)
         try:
             runner.warm_up()
         except compiler_errors() as error:
@@ -118,17 +139,17 @@ class Builder:
                 raise CheckpointError(f"{info.path}: cannot be compiled here: {reason}") from None
             log.warning("compiling failed; going on without", extra={"reason": reason})
             self.compiled = False
-            return self._warm(backend, info, size)
+            return self._warm(backend, info, size, dtype)
         return runner
 
-    def _make(self, backend: str, info: CheckpointInfo, size: int) -> TorchRunner:
+    def _make(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
         fixed_batch = self._settings.fixed_batch
         if backend == "torch":
-            model = load_model(info, self.device, self.dtype)
-            return TorchRunner(model, size, self.dtype, compiled=self.compiled, fixed_batch=fixed_batch)
+            model = load_model(info, self.device, dtype)
+            return TorchRunner(model, size, dtype, compiled=self.compiled, fixed_batch=fixed_batch)
         from service.engine.onnx_runner import OnnxRunner  # noqa: PLC0415 (an extra of its own)
 
-        dtype = torch.float32 if self.device.type == "cpu" else self.dtype
+        dtype = torch.float32 if self.device.type == "cpu" else dtype
         return OnnxRunner(load_model(info, self.device, dtype), size, dtype, fixed_batch=fixed_batch)
 
 

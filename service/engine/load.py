@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from math import nan
 
 import torch
 
-from model.checkpoint import Canary, CheckpointError, CheckpointInfo
+from model.checkpoint import Canary, CheckpointError, CheckpointInfo, Precision
 from model.device import DeviceError, free_memory, used_memory
 from model.weights import memory_needed
 from service.engine.build import Builder, first_line
@@ -38,7 +39,8 @@ class Loader:
         self._builder = Builder(settings)
         self._device = self._builder.device
         self._idle: list[TorchRunner] = []
-        self._backends: set[str] = set()
+        self._asked: dict[TorchRunner, Precision | None] = {}
+        """Every bank, and the dtype that the checkpoints in it ask for."""
 
     def load(self, info: CheckpointInfo) -> Table:
         """A warm table that has answered the checkpoint's canaries; its `info` is what the settings made of `info`.
@@ -74,8 +76,8 @@ class Loader:
         """Device, precision and backend, for `/workers`."""
         return {
             "device": str(self._device),
-            "precision": str(self._builder.dtype).removeprefix("torch."),
-            "backend": ", ".join(sorted(self._backends)) or None,
+            "precision": _listed(str(bank.dtype).removeprefix("torch.") for bank in self._asked),
+            "backend": _listed(bank.backend for bank in self._asked),
         }
 
     def memory(self) -> dict[str, float]:
@@ -85,15 +87,19 @@ class Loader:
 
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
-            if runner.model.config == info.architecture:
+            if runner.model.config == info.architecture and self._asked[runner] == info.precision:
                 runner.load(info)
                 self._idle.remove(runner)
                 return runner
         size = self._settings.slots or _SLOTS[self._device.type]
         _require_memory(info, size, self._device)
         runner = self._builder.build(info, size)
-        self._backends.add(runner.backend)
+        self._asked[runner] = info.precision
         return runner
+
+
+def _listed(words: Iterable[str]) -> str | None:
+    return ", ".join(sorted(set(words))) or None
 
 
 def _require_memory(info: CheckpointInfo, slots: int, device: torch.device) -> None:

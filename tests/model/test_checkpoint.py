@@ -112,6 +112,7 @@ def change_config(info, **changes):
         ({"weights": {}}, "'sha256'"),
         ({"weights": None}, "wrong type"),
         ({"canary": {"accuracy": 7}}, "canary accuracy"),
+        ({"precision": "fp8"}, "precision must be fp32 or bf16, not 'fp8'"),
         ({"architecture": {"vocab_size": 11, "seq_len": 81, "hidden_size": 1 << 30}}, "hidden_size"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,31 @@ def test_what_cannot_be_had_is_refused_in_one_line(settings, monkeypatch, change
     monkeypatch.setattr(build, "can_compile", lambda device: False)
     with pytest.raises(DeviceError, match=reason):
         Builder(changed(settings, **changes))
+
+
+def asking(info, precision):
+    return replace(info, config=info.config | {"precision": precision})
+
+
+def test_a_checkpoint_may_ask_for_its_dtype(settings, info):
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        runner = Builder(changed(settings, precision="auto", backend="torch")).build(asking(info, precision), 4)
+        assert runner.dtype == dtype
+        runner.close()
+
+
+def test_the_setting_overrides_what_a_checkpoint_asks_for(settings, info):
+    runner = Builder(changed(settings, precision="fp32", backend="torch")).build(asking(info, "bf16"), 4)
+    assert runner.dtype == torch.float32
+    runner.close()
+
+
+def test_bf16_that_a_checkpoint_asks_for_is_not_left_to_a_backend_without_it(settings, info):
+    runner = Builder(changed(settings, precision="auto")).build(asking(info, "bf16"), 4)
+    assert (runner.backend, runner.dtype) == ("torch", torch.bfloat16)
+    runner.close()
+    with pytest.raises(CheckpointError, match="asks for bf16, and ONNX Runtime computes in fp32 on a CPU"):
+        Builder(changed(settings, precision="auto", backend="onnx")).build(asking(info, "bf16"), 4)
 
 
 def test_without_onnx_runtime_torch_is_taken_and_onnx_refused(settings, monkeypatch):
