@@ -46,6 +46,13 @@ def test_profile_accounts_for_all_of_the_time(bench) -> None:
     assert sum(row["% of the time"] for row in found["rows"]) == pytest.approx(100)
 
 
+def test_ops_are_mostly_products(bench) -> None:
+    found = bench("ops", "--rows", 4, "--device", "cpu", "--segments", 2)
+    shares = {row["operation"]: row["% of the time"] for row in found["rows"]}
+    assert "aten::mm" in shares or "aten::addmm" in shares
+    assert sum(shares.values()) <= 100.1
+
+
 def test_peers_give_the_same_answers(bench) -> None:
     found = bench("peers", "--slots", 4, "--puzzles", 16, "--http-puzzles", 1, "--rounds", 1, "--no-http")
     assert len(found["rows"]) == 5
