@@ -97,7 +97,10 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         "identifiers.json beside the checkpoint, if there is one"
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=("fp32", "bf16"), help="to be served in; left out: what a worker's machine is fast in"
+        "--precision",
+        dest="served_in",
+        choices=("fp32", "bf16"),
+        help="to be served in; left out: what a worker's machine is fast in",
     )
     parser.add_argument(
         "--use", action=argparse.BooleanOptionalAction, default=True, help="make it the current version [yes]"
@@ -181,7 +184,7 @@ def _import(registry: Registry, arguments: argparse.Namespace) -> int:
         name=arguments.name,
         version=arguments.version,
         identifiers=arguments.identifiers,
-        precision=arguments.precision,
+        precision=arguments.served_in,
     )
     if info.identifiers is None and info.architecture.num_puzzles > 1:
         print("no identifiers.json: requests cannot name a puzzle, and all get row 0 of the embedding", file=sys.stderr)
