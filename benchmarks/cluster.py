@@ -21,9 +21,10 @@ from service.lifeline import lifeline
 from service.settings import variable
 
 HRM = [str(Path(sys.executable).with_name("hrm"))]
+STUB_WORKER = [sys.executable, "-m", "benchmarks.stub_worker"]
+
 _START_S = 300.0
 """The longest that processes may take to start: a worker compiles its network first."""
-STUB_WORKER = [sys.executable, "-m", "benchmarks.stub_worker"]
 
 
 def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from model.checkpoint import CheckpointError, CheckpointInfo
+from model.checkpoint import CheckpointError, CheckpointInfo, Precision
 from model.device import DeviceError, pick_device, pick_dtype
 from model.weights import load_model
 from service.engine.choice import Choices, circumstances, faster
@@ -43,7 +43,8 @@ class Builder:
             CheckpointError: the checkpoint cannot be read or compiled, or asks for a dtype that no backend has here.
             DeviceError: ONNX Runtime, which was asked for, cannot run it here.
         """
-        dtype, backends = self._dtype(info), self._able(info)
+        asked, backends = self.asked(info), self._able(info)
+        dtype = pick_dtype(asked, self.device) if asked else self._fast_dtype
         if len(backends) == 1:
             return self._warm(backends[0], info, size, dtype)
         known = circumstances(
@@ -73,21 +74,20 @@ class Builder:
             runners[name].close()
         return runners[chosen]
 
+    def asked(self, info: CheckpointInfo) -> Precision | None:
+        """The dtype that the settings ask for, or else the checkpoint; None: whatever is fast here."""
+        setting = self._settings.precision
+        return info.precision if setting == "auto" else setting
+
     @cached_property
-    def _usual_dtype(self) -> torch.dtype:
-        """What the settings ask for, or else what is fast here."""
+    def _fast_dtype(self) -> torch.dtype:
         if self.backends == ["onnx"] and self.device.type == "cpu":
             return torch.float32
-        return pick_dtype(self._settings.precision, self.device)
-
-    def _dtype(self, info: CheckpointInfo) -> torch.dtype:
-        if self._settings.precision == "auto" and info.precision:
-            return pick_dtype(info.precision, self.device)
-        return self._usual_dtype
+        return pick_dtype("auto", self.device)
 
     def _able(self, info: CheckpointInfo) -> list[Backend]:
         """The backends that have the dtype that a checkpoint asks for; raises CheckpointError where none has."""
-        if self._settings.precision != "auto" or info.precision != "bf16" or self.device.type != "cpu":
+        if self.asked(info) != "bf16" or self.device.type != "cpu":
             return self.backends
         able: list[Backend] = [backend for backend in self.backends if backend != "onnx"]
         if not able:

@@ -40,7 +40,7 @@ class Loader:
         self._device = self._builder.device
         self._idle: list[TorchRunner] = []
         self._asked: dict[TorchRunner, Precision | None] = {}
-        """Every bank, and the dtype that the checkpoints in it ask for."""
+        """Every bank, and the dtype that was asked for it."""
 
     def load(self, info: CheckpointInfo) -> Table:
         """A warm table that has answered the checkpoint's canaries; its `info` is what the settings made of `info`.
@@ -87,14 +87,14 @@ class Loader:
 
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
-            if runner.model.config == info.architecture and self._asked[runner] == info.precision:
+            if runner.model.config == info.architecture and self._asked[runner] == self._builder.asked(info):
                 runner.load(info)
                 self._idle.remove(runner)
                 return runner
         size = self._settings.slots or _SLOTS[self._device.type]
         _require_memory(info, size, self._device)
         runner = self._builder.build(info, size)
-        self._asked[runner] = info.precision
+        self._asked[runner] = self._builder.asked(info)
         return runner
 
 
