@@ -140,4 +140,4 @@ class TestQuota:
         else:
             desk.let_deadline_pass("a")
             worker.take({TASK: 1})
-        desk.fill("b", caller="alice", quota=1)
+        assert desk.submit(new_job("b", caller="alice", quota=1)).admission is Admission.ACCEPTED
