@@ -1,9 +1,11 @@
 """What everything but the network costs: API, queue and worker, with a STUB that halts at once in the network's place.
 
-    python -m benchmarks.overhead [--requests 20000] [--callers 64] [--api-processes 1] [--json FILE]
+    python -m benchmarks.overhead [--requests 20000] [--callers 64] [--api-processes 1] [--segment-s 0] [--json FILE]
 
 No figure here says how fast puzzles are solved: the stub knows one answer by heart. It says what a solved puzzle costs
-beside the solving, on one machine that runs all processes and the load generator.
+beside the solving, on one machine that runs all processes and the load generator. A stub that takes no time hands
+puzzles over one by one; with `--segment-s 0.01` it takes as long as a GPU does for hundreds of rows, and what halts
+together is settled together.
 """
 
 from __future__ import annotations
@@ -147,7 +149,6 @@ async def measure(
         "CPU us a job, the queue's clients alone": queue["clients"],
         "CPU us a job, Valkey with the queue alone": queue["valkey"],
         "share of Redis in the CPU of a request (Valkey and its clients)": (spent["valkey"] + queue["clients"]) / whole,
-        "the network": "a STUB that halts at once",
     }
     return stages(alone), figures
 
@@ -157,17 +158,19 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--api-processes", type=int, default=1)
+    parser.add_argument("--segment-s", type=float, default=0.0, help="seconds that the stub takes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         with Cluster(root, stub_registry(root / "registry")) as cluster:
             for _ in range(arguments.api_processes):
                 cluster.api()
-            cluster.stub_worker()
+            cluster.stub_worker("--segment-s", str(arguments.segment_s))
             cluster.until_ready(api=arguments.api_processes, worker=1)
             rows, figures = asyncio.run(measure(cluster, arguments.callers, arguments.requests))
+    setup = {"API processes": arguments.api_processes, "the network": f"a STUB of {arguments.segment_s:g} s"}
     title = f"overhead with a STUB for a network: {arguments.requests} requests, {arguments.callers} callers"
-    report(title, rows, {**figures, "API processes": arguments.api_processes}, arguments.output)
+    report(title, rows, {**figures, **setup}, arguments.output)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def configure_logs(level: str, style: str) -> None:
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging._srcfile = None  # the manual's way to look up no file and line: no line of ours has them
     for chatty in ("uvicorn", "httpx", "httpcore", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

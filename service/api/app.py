@@ -16,6 +16,7 @@ from service.api import health, metrics, openapi, solve, tasks, workers
 from service.api.access import Keyring
 from service.api.batch import routes as batch
 from service.api.batch.schemas import BatchLine, BatchRequest
+from service.api.body import BodyReader
 from service.api.catalogue import Catalogue
 from service.api.checkpoints import routes as checkpoints
 from service.api.checkpoints.schemas import Load, TaskStatus
@@ -52,6 +53,7 @@ def create_app(settings: Settings, broker: FrontBroker, registry: Registry) -> F
         metrics=api_metrics,
         catalogue=catalogue,
         keyring=Keyring(settings),
+        bodies=BodyReader(settings),
         intake=Intake(settings, catalogue),
         desk=Desk(broker, api_metrics),
         registry=registry,

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from service.api.errors import ApiError, invalid_body
+from service.api.shared_timeout import SharedTimeout
 from service.problems import ProblemKind
 from service.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The body; raises ApiError where it is too large, whatever its header says, or too slow.
+class BodyReader:
+    """Reads the bodies of one API process."""
 
-    FastAPI's own limit would answer in plain text.
-    """
-    limit = settings.max_body_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_large(limit)
-    except TimeoutError:
-        raise ApiError(
-            ProblemKind.BODY_TIMEOUT,
-            f"{len(body)} bytes came within {settings.body_timeout_s:g} s, and then no more",
-            headers={"Connection": "close"},
-        ) from None
-    return bytes(body)
+    def __init__(self, settings: Settings) -> None:
+        self._limit = settings.max_body_bytes
+        self._patience = SharedTimeout(settings.body_timeout_s)
+
+    async def read(self, request: Request) -> bytes:
+        """The body; raises ApiError where it is too large, whatever its header says, or too slow.
+
+        FastAPI's own limit would answer in plain text.
+        """
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limit:
+            raise _too_large(self._limit)
+        body = bytearray()
+        try:
+            async with self._patience.bound():
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self._limit:
+                        raise _too_large(self._limit)
+        except TimeoutError:
+            raise ApiError(
+                ProblemKind.BODY_TIMEOUT,
+                f"{len(body)} bytes came within {self._patience.seconds:g} s, and then no more",
+                headers={"Connection": "close"},
+            ) from None
+        return bytes(body)
 
 
 def parse(model: type[M], body: bytes) -> M:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from model.registry import Registry
 from service.api.access import Keyring
+from service.api.body import BodyReader
 from service.api.catalogue import Catalogue
 from service.api.desk import Desk
 from service.api.intake import Intake
@@ -21,6 +22,7 @@ class Context:
     metrics: ApiMetrics
     catalogue: Catalogue
     keyring: Keyring
+    bodies: BodyReader
     intake: Intake
     desk: Desk
     registry: Registry

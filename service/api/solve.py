@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 
 from service.api import examples, openapi
-from service.api.body import parse, read_body
+from service.api.body import parse
 from service.api.context import Context
 from service.api.disconnect import unless_gone
 from service.api.errors import ApiError
@@ -46,7 +46,7 @@ def mount(app: FastAPI, context: Context) -> None:
 
     async def solve(request: Request) -> Response:
         caller = context.keyring.caller(request)
-        body = await read_body(request, context.settings)
+        body = await context.bodies.read(request)
         terms = context.intake.terms_of_waiter(request, body, caller, desk.reply_to)
         job = context.intake.job(parse(SolveRequest, body), terms)
         request.scope[JOB_ID] = job.id

@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 from service.api import examples, openapi
 from service.api.batch.schemas import BatchLine, BatchRequest
 from service.api.batch.stream import Batch, LineStream, jobs_of
-from service.api.body import parse, read_body
+from service.api.body import parse
 from service.api.context import Context
 from service.api.errors import ApiError
 from service.problems import ProblemKind
@@ -30,14 +30,12 @@ def mount(app: FastAPI, context: Context) -> None:
     """Add the route."""
 
     async def solve_batch(request: Request) -> Response:
-        settings = context.settings
+        limit = context.settings.batch_limit
         caller = context.keyring.caller(request)
-        body = await read_body(request, settings)
+        body = await context.bodies.read(request)
         wanted = parse(BatchRequest, body)
-        if len(wanted.puzzles) > settings.batch_limit:
-            raise ApiError(
-                ProblemKind.BAD_REQUEST, f"a batch has at most {settings.batch_limit} puzzles", pointer="/puzzles"
-            )
+        if len(wanted.puzzles) > limit:
+            raise ApiError(ProblemKind.BAD_REQUEST, f"a batch has at most {limit} puzzles", pointer="/puzzles")
         terms = context.intake.terms_of_waiter(request, body, caller, context.desk.reply_to)
         batch = Batch(context.desk, jobs_of(wanted, context.intake, terms), keep=bool(terms.idempotency_key))
         await batch.start()

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Path, Request
 from model.checkpoint import CheckpointError, CheckpointInfo
 from model.registry import NoEarlierVersionError, RegistryAwayError, UnknownVersionError, valid_name
 from service.api import openapi
-from service.api.body import parse, read_body
+from service.api.body import parse
 from service.api.checkpoints.schemas import Load, TaskStatus, WorkerStatus
 from service.api.context import Context
 from service.api.errors import ApiError
@@ -93,7 +93,7 @@ def mount(app: FastAPI, context: Context) -> None:
 
     async def load_version(request: Request, task: TaskName) -> TaskVersions:
         keyring.admin(request)
-        wanted = parse(Load, await read_body(request, context.settings))
+        wanted = parse(Load, await context.bodies.read(request))
         await _require(task)
         return await _move(task, load, wanted.version)
 

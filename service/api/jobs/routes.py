@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Request, Response
 
 from service.api import examples, openapi
-from service.api.body import parse, read_body
+from service.api.body import parse
 from service.api.context import Context
 from service.api.jobs.schemas import Job, job_of
 from service.api.middleware import JOB_ID
@@ -46,7 +46,7 @@ def mount(app: FastAPI, context: Context) -> None:
 
     async def submit(request: Request) -> Response:
         caller = context.keyring.caller(request)
-        body = await read_body(request, context.settings)
+        body = await context.bodies.read(request)
         terms = context.intake.terms_of_job(request, body, caller)
         job = context.intake.job(parse(SolveRequest, body), terms)
         request.scope[JOB_ID] = job.id
