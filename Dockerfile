@@ -14,7 +14,7 @@ FROM build AS requirements
 WORKDIR /requirements
 COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN python requirements.py otel remote > api.txt \
-    && python requirements.py otel remote worker > cpu.txt \
+    && python requirements.py otel remote worker onnx > cpu.txt \
     && python requirements.py otel remote worker onnx-gpu > cuda.txt \
     && python requirements.py train > train.txt
 

@@ -1,6 +1,6 @@
 """What a swap of checkpoints costs its callers: a closed loop through the service, with swaps and without, in turn.
 
-    python -m benchmarks.swap [--checkpoints DIR] [--task sudoku] [--rounds 3] [--requests 5000] [--callers 64]
+    python -m benchmarks.swap [--checkpoints DIR] [--task sudoku] [--rounds 2] [--requests 2000] [--callers 64]
                               [--every 5] [--json FILE]
 
 The versions that take turns are two copies of one checkpoint, and all rounds ask the same puzzles: the reasoning is the
@@ -120,8 +120,8 @@ async def measure(cluster: Cluster, swapper: Swapper, arguments: argparse.Namesp
 def main() -> None:
     parser = options(__doc__, file=False)
     parser.add_argument("--task", default="sudoku")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=5000, help="in a round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--requests", type=int, default=2000, help="in a round")
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two swaps")
     arguments = parser.parse_args()
