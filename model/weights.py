@@ -27,7 +27,6 @@ def write_weights(model: HRM, path: Path) -> None:
     """The same as a file, without a copy in memory."""
     save_file(_saved(model), path)
     path.chmod(0o644)  # safetensors lets nobody else read it; whoever serves it is somebody else
-    path.chmod(0o644)  # safetensors keeps it to its owner; a checkpoint is for others to read
 
 
 def load_model(info: CheckpointInfo, device: torch.device, dtype: torch.dtype) -> HRM:

@@ -35,8 +35,8 @@ class DataRecipe:
     maze, too. Symmetries do not keep the order: set data.augment = false."""
     csv: list[str] = field(default_factory=list)
     """Files in the CSV format (source,question,answer,rating) to mix in."""
-    csv_weight: float = 1.0
-    """Of each file."""
+    csv_weight: list[float] = field(default_factory=lambda: [1.0])
+    """Of every file, or of each in turn."""
     dataset: list[str] = field(default_factory=list)
     """Dataset folders to mix in (`hrm-train data build`, or upstream's)."""
     dataset_weight: float = 1.0
@@ -54,6 +54,8 @@ class DataRecipe:
     def __post_init__(self) -> None:
         if self.heldout == 0:
             raise RecipeError("data.heldout must be at least 1: the best weights are chosen by these puzzles")
+        if len(self.csv_weight) not in (1, len(self.csv)):
+            raise RecipeError(f"data.csv_weight holds {len(self.csv_weight)} weights for {len(self.csv)} files")
 
 
 @dataclass(slots=True)

@@ -135,11 +135,18 @@ def _section(kind: type[Any], section: str, values: dict[str, Any]) -> Any:
     for name, given in values.items():
         if name not in hints:
             raise RecipeError(_unknown(f"{section}.{name}", [f"{section}.{n}" for n in hints]))
-        value = given.split(",") if isinstance(given, str) and get_origin(hints[name]) is list else given
+        value = _as_list(given) if get_origin(hints[name]) is list else given
         if not _fits(value, hints[name]):
             raise RecipeError(f"{section}.{name}: {value!r} is not {_called(hints[name])}")
         read[name] = value
     return kind(**read)
+
+
+def _as_list(given: Any) -> Any:
+    """A list as it is; what stands alone is a list of one, and text is split at its commas."""
+    if isinstance(given, list | dict):
+        return given
+    return given.split(",") if isinstance(given, str) else [given]
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -52,6 +52,10 @@ def test_overrides_reach_their_section():
     assert load_recipe("sudoku-cpu", differences(recipe)) == recipe
 
 
+def test_a_single_value_stands_for_a_list_of_one():
+    assert load_recipe("sudoku-cpu", ["data.csv=a.csv", "data.csv_weight=0.5"]).data.csv_weight == [0.5]
+
+
 def test_a_recipe_describes_its_task():
     recipe = load_recipe("maze-cpu", ["task.shape=[5, 7]"])
     assert (recipe.task_name, recipe.codec.seq_len) == ("maze", 35)
@@ -86,6 +90,8 @@ def test_a_recipe_may_build_on_another(tmp_path):
         ("train.batch_size=0", "train.batch_size must be at least 1"),
         ("train.target_share=1.5", "train.target_share must be from 0 to 1"),
         ("data.heldout=0", "data.heldout must be at least 1"),
+        ("data.csv_weight=[1, 2, 3]", "data.csv_weight holds 3 weights for 0 files"),
+        ("data.csv_weight=heavy", "data.csv_weight: \\['heavy'\\] is not a list, each a number from 0"),
     ],
 )
 def test_a_wrong_override_is_named(override, message):

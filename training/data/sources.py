@@ -31,7 +31,8 @@ def load_sources(recipe: Recipe, task: Task, cache_dir: Path) -> list[Source]:
     """
     data = recipe.data
     sources = [_generated(recipe, task, cache_dir)] if data.generate else []
-    sources += [_from_csv(Path(path), task, data.csv_weight) for path in data.csv]
+    weights = data.csv_weight if len(data.csv_weight) > 1 else data.csv_weight * len(data.csv)
+    sources += [_from_csv(Path(path), task, weight) for path, weight in zip(data.csv, weights, strict=True)]
     sources += [_from_folder(Path(path), task, recipe) for path in data.dataset]
     if not sources:
         raise DataError(f"{recipe.name}: there is no data; set data.generate, data.csv or data.dataset")

@@ -29,6 +29,12 @@ def test_generated_csv_and_dataset_come_in_this_order_with_their_weights(sudoku,
         assert sudoku.check_many(source.puzzles, source.answers).all()
 
 
+def test_every_csv_file_may_have_a_weight_of_its_own(sudoku, sudoku_csv, tmp_path):
+    for weights, expected in (([0.5], [0.5, 0.5]), ([0.5, 0.2], [0.5, 0.2])):
+        recipe = make_recipe(csv=[str(sudoku_csv)] * 2, csv_weight=weights)
+        assert [source.weight for source in load_sources(recipe, sudoku, tmp_path)] == expected
+
+
 def test_the_card_says_what_was_trained_on(sudoku, sudoku_csv, tmp_path):
     build_tables(tmp_path / "built", sudoku, read_csv(sudoku_csv, sudoku), None, 0, 0, {"licence": "CC0-1.0"})
     recipe = make_recipe(generate=10, csv=[str(sudoku_csv)], dataset=[str(tmp_path / "built")])
