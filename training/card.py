@@ -32,7 +32,7 @@ def model_card(name: str, version: str, model: HRM, training: Mapping[str, Any],
         f"{config.L_layers} layers, N = {config.H_cycles}, T = {config.L_cycles}, {config.mixer} mixer, M_max "
         f"{config.halt_max_segments}",
         f"- **Training**: recipe `{recipe['name']}`, seed {recipe['train']['seed']}, the EMA weights of step "
-        f"{training['step']:,}{_duration(training['seconds'])}",
+        f"{training['step']:,}{_duration(training['seconds'])}{_beginning(recipe['train'])}",
         f"- **Hardware**: {', '.join(filter(None, (training['hardware'], training['precision']))) or 'not recorded'}",
         f"- **Again**: {again}",
         "",
@@ -61,6 +61,11 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     return f", after {seconds / 3600:.1f} hours" if seconds >= 3600 else f", after {seconds / 60:.0f} minutes"
+
+
+def _beginning(settings: Mapping[str, Any]) -> str:
+    begun = settings.get("init_from")
+    return f", begun with the weights of `{begun}`" if begun else ""
 
 
 def _accuracy(heldout: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -26,7 +26,7 @@ from training.recipe import Recipe
 from training.report import Reporter, Window
 from training.run_files import BEST_DIR, RECIPE_FILE
 from training.state import load_state, save_state
-from training.subject import read_recipe
+from training.subject import load_subject, read_recipe
 from training.trainer import StepResult, Trainer
 from training.world import World, join_world
 
@@ -100,6 +100,9 @@ class _Run:
         if (saved := load_state(run_dir)) is not None:
             self.progress = Progress(**saved.facts)
             self.trainer.load(saved.tensors, self.progress.step)
+        elif settings.init_from:
+            other = load_subject(Path(settings.init_from), world.device, torch.float32)
+            self.trainer.begin_with(other.model, settings.init_from)
         self.alarms = Alarms(
             self.trainer.config.halt_max_segments, max(settings.warmup_steps, recipe.data.easy_steps)
         )  # fmt: skip

@@ -85,6 +85,8 @@ class TrainRecipe:
     target_share: float = 1.0
     """Share of the rows whose q_continue is trained each step; its target costs them one more segment."""
     seed: int = 0
+    init_from: str = ""
+    """A checkpoint, or another run's directory, whose weights the run begins with."""
     precision: str = "auto"
     compile: bool = True
     eval_every: int = 1000

@@ -22,6 +22,9 @@ from training.recipe import Recipe
 from training.running_batch import RunningBatch
 from training.world import World
 
+_MAY_DIFFER = {"halt_rule", "halt_max_segments", "loss"}
+"""What a network need not share with the one whose weights it begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -102,6 +105,17 @@ class Trainer:
             named |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state[parameter].items()}
         return named | {f"batch.{k}": self.world.gather(v) for k, v in self.batch.tensors().items()}
 
+    def begin_with(self, other: HRM, name: str) -> None:
+        """Take over the weights of a network of the same architecture; raises RunError where it is another."""
+        mine, theirs = self.config.to_dict(), other.config.to_dict()
+        for key in sorted(mine.keys() - _MAY_DIFFER):
+            if mine[key] != theirs[key]:
+                raise RunError(
+                    f"{name} has {key} = {theirs[key]!r}, the recipe {mine[key]!r}: it cannot begin with that"
+                )
+        self.model.load_state_dict(other.state_dict())
+        self.ema.model.load_state_dict(other.state_dict())
+
     def load(self, tensors: dict[str, Tensor], step: int) -> None:
         """Continue from what `tensors` gave at `step`, in any number of processes; raises StateError."""
         self.step = step
@@ -135,8 +149,7 @@ class Trainer:
         ahead = Carry(*(z[some].contiguous() for z in result.carry))
         target = self.objective.continue_target(ahead, tokens[some], vectors.detach()[rows][some], segments[some])
         proceed = q_loss(result.q_continue[some], target)
-        loss = (result.token.sum() + 0.5 * result.halt.sum()) / self.settings.batch_size
-        loss += 0.5 * proceed.sum() / self._target_count()
+        loss = (result.token.sum() + 0.5 * (result.halt.sum() + proceed.sum())) / self.settings.batch_size
         loss.backward()  # type: ignore[no-untyped-call]
 
         for z, new in zip(batch.carry, result.carry, strict=True):
@@ -156,10 +169,6 @@ class Trainer:
         """Which of some rows train q_continue in this step: every `target_period`th of the world's rows, in turn."""
         first = self.step - self.rows.start - rows.start
         return slice(first % self.target_period, None, self.target_period)
-
-    def _target_count(self) -> int:
-        """How many of the world's rows those are."""
-        return len(range(self.step % self.target_period, self.settings.batch_size, self.target_period))
 
     def _result(self, sums: list[float], lr: float) -> StepResult:
         token, halt, proceed, targets, cells, halted, exact, segments = sums

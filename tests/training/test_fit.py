@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 
 from tests.training.tiny_run import write_tiny_recipe
 from training import fit as fit_module
@@ -64,6 +65,17 @@ def test_a_run_goes_on_further_but_not_as_another(fit, tmp_path):
     assert load_state(tmp_path / "run").facts["step"] == 10
     assert fit("steps=20")[0] == 0
     assert load_state(tmp_path / "run").facts["step"] == 20
+
+
+def test_a_run_begins_with_the_weights_of_another(fit, tmp_path, capsys):
+    fit("steps=10", "eval_every=10")
+    begun = [write_tiny_recipe(tmp_path), f"init_from={tmp_path / 'run'}"]
+    assert main(["fit", *begun, "steps=1", "lr=0", "--device", "cpu", "--run", str(tmp_path / "other")]) == 0
+    before, after = (load_state(tmp_path / name / "best").tensors for name in ("run", "other"))
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    capsys.readouterr()
+    assert main(["fit", *begun, "model.halt_max_segments=2", "model.H_layers=2", "--run", str(tmp_path / "third")]) == 2
+    assert "run has H_layers = 1, the recipe 2: it cannot begin with that" in capsys.readouterr().err
 
 
 def test_weights_that_are_no_longer_numbers_end_the_run_and_spare_its_state(fit, tmp_path):
