@@ -83,7 +83,8 @@ class TrainRecipe:
     exploration: float = 0.1
     """Probability that a fresh row draws its M_min from 2..M_max."""
     target_share: float = 1.0
-    """Share of the rows whose q_continue is trained each step; its target costs them one more segment."""
+    """Share of the rows whose q_continue is trained each step; its target costs them one more segment. Each weighs what
+    it does where all are trained: fewer would otherwise drown the tokens' gradient in noise."""
     seed: int = 0
     init_from: str = ""
     """A checkpoint, or another run's directory, whose weights the run begins with."""

@@ -144,9 +144,9 @@ def _section(kind: type[Any], section: str, values: dict[str, Any]) -> Any:
 
 def _as_list(given: Any) -> Any:
     """A list as it is; what stands alone is a list of one, and text is split at its commas."""
-    if isinstance(given, list | dict):
-        return given
-    return given.split(",") if isinstance(given, str) else [given]
+    if isinstance(given, str):
+        return given.split(",")
+    return given if isinstance(given, list) else [given]
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -45,6 +45,23 @@ def test_learns_to_copy_givens(recipe, pool):
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
 
+def test_the_q_continue_of_half_the_rows_weighs_half_as_much_as_that_of_all(recipe, pool):
+    def gradient(share, step):
+        recipe.train.target_share, recipe.train.exploration = share, 0.0
+        trainer, seen = Trainer(recipe, pool, World()), []
+        trainer.batch.refill(pool, 0, 0.0)
+        trainer.batch.halted[:] = False
+        trainer.step = step
+        torch.nn.init.normal_(trainer.model.q_head.weight, generator=torch.Generator().manual_seed(0))
+        trainer.model.q_head.bias.register_hook(lambda g: seen.append(g[1].item()))
+        trainer.advance()
+        return sum(seen)
+
+    of_all = gradient(1.0, 0)
+    assert abs(of_all) > 1e-3
+    assert of_all == pytest.approx(gradient(0.5, 0) + gradient(0.5, 1), rel=1e-4)
+
+
 def test_ema_follows_the_weights(recipe, pool):
     recipe.train.ema = 0.5
     trainer = Trainer(recipe, pool, World())
