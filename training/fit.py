@@ -33,7 +33,7 @@ from training.world import World, join_world
 LOG_EVERY = 50
 """Steps whose means make one line of the log."""
 
-_FIXED = ("task", "model", "train.batch_size", "train.seed", "train.optimiser")
+_FIXED = ("task", "model", "train.batch_size", "train.rotation", "train.seed", "train.optimiser")
 """What a resumed run must have in common with its beginning."""
 
 

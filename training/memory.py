@@ -50,11 +50,12 @@ def require_memory(config: HRMConfig, settings: TrainRecipe, rows: int) -> None:
     if weights > free:
         raise _too_large(weights, free, "take a smaller model")
     dtype = pick_dtype(settings.precision, torch.device("cpu"))
-    carry = 4 * rows * config.total_len * config.hidden_size * dtype.itemsize  # two states, before and after
+    states = 2 * settings.rotation + 2  # two of every running batch, and the new ones of one
+    carry = states * rows * config.total_len * config.hidden_size * dtype.itemsize
     kept = rows * _kept_a_row(config, settings, dtype) * (_COMPILED_SHARE if settings.compile else 1.0)
     needed = weights + carry + kept / settings.accumulate
     if weights + carry + kept / rows > free:
-        raise _too_large(needed, free, "lower train.batch_size")
+        raise _too_large(needed, free, "lower train.batch_size or train.rotation")
     if needed > free:
         least = math.ceil(kept / (free - weights - carry))
         parts = next(n for n in range(least, rows + 1) if rows % n == 0)

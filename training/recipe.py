@@ -65,6 +65,9 @@ class TrainRecipe:
     steps: int = 10_000
     batch_size: int = 128
     """Rows of the running batch, over all processes."""
+    rotation: int = 1
+    """Running batches that take turns, one a step. With one, as in the paper, the weights learn the puzzles at hand by
+    heart where the learning rate is high: up to M_max updates in a row see the same ones."""
     accumulate: int = 1
     """Parts in which each process reasons over its rows, one after the other: less memory, the same result."""
     optimiser: Literal["adam_atan2", "muon"] = "adam_atan2"
@@ -97,7 +100,7 @@ class TrainRecipe:
     a puzzle."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "eval_every", "save_every"):
+        for name in ("batch_size", "rotation", "accumulate", "eval_every", "save_every"):
             if getattr(self, name) == 0:
                 raise RecipeError(f"train.{name} must be at least 1")
         for name in ("exploration", "ema", "final_lr_share", "target_share"):

@@ -57,6 +57,11 @@ class RunningBatch:
             z[rows] = fresh
         return len(rows)
 
+    def spread_ages(self) -> None:
+        """Count the rows as 0, 1, .. M_max - 1 segments old, so that those that began together end one after another."""
+        rows = torch.arange(self.first_row, self.first_row + len(self), device=self.device)
+        self.segments = rows % self.config.halt_max_segments
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything to save, by name."""
         names = ["tokens", "labels", "segments", "min_segments", "halted"]

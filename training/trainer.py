@@ -43,7 +43,7 @@ class StepResult:
 
 
 class Trainer:
-    """Model, optimiser, EMA and running batch of one run; `advance` moves them on by one step.
+    """Model, optimiser, EMA and running batches of one run; `advance` moves them on by one step.
 
     Each process of the world holds its share of the rows. Losses are sums over these, divided by the number of rows in
     the world, so that gradients add up to those of one process that holds all rows.
@@ -62,15 +62,25 @@ class Trainer:
         if self.config.puzzle_emb_ndim:
             self.table = SparseSignSGD(self.model.puzzle_emb.weights, settings.puzzle_weight_decay, self.world)
         self.rows = self.world.share(settings.batch_size)
-        self.batch = RunningBatch(self.model, self.rows.stop - self.rows.start, self.rows.start, self.dtype, device)
+        self.batches = [
+            RunningBatch(self.model, self.rows.stop - self.rows.start, self.rows.start, self.dtype, device)
+            for _ in range(settings.rotation)
+        ]
         self.objective = Objective(self.model, settings.gradient, settings.compile)
         self.target_period = max(1, round(1 / settings.target_share))
-        self.parts = _parts(len(self.batch), settings.accumulate, self.target_period)
+        self.parts = _parts(self.rows.stop - self.rows.start, settings.accumulate, self.target_period)
+
+    @property
+    def batch(self) -> RunningBatch:
+        """The running batch whose turn it is."""
+        return self.batches[self.step % len(self.batches)]
 
     def advance(self) -> StepResult:
-        """One segment of every row, one update of the weights."""
+        """One segment of every row of the batch whose turn it is, one update of the weights."""
         batch, settings, pace = self.batch, self.settings, self._pace()
         batch.refill(self.pool, self.step, settings.exploration)
+        if self.step < len(self.batches):
+            batch.spread_ages()
         batch.segments += 1
         vectors = self.model.puzzle_vectors(batch.puzzle_ids).requires_grad_(self.table is not None)
         sums = torch.stack([self._learn(rows, vectors) for rows in self.parts]).sum(0)
@@ -103,7 +113,9 @@ class Trainer:
         named |= {f"ema.{k}": v for k, v in self.ema.model.state_dict().items() if k != PUZZLE_TABLE}
         for name, parameter in self.model.named_parameters():
             named |= {f"optimiser.{name}.{k}": v for k, v in self.optimiser.state[parameter].items()}
-        return named | {f"batch.{k}": self.world.gather(v) for k, v in self.batch.tensors().items()}
+        for turn, batch in enumerate(self.batches):
+            named |= {f"batch.{turn}.{k}": self.world.gather(v) for k, v in batch.tensors().items()}
+        return named
 
     def begin_with(self, other: HRM, name: str) -> None:
         """Take over the weights of a network of the same architecture; raises RunError where it is another."""
@@ -127,7 +139,8 @@ class Trainer:
                     k: v.to("cpu" if k == "step" else self.world.device)
                     for k, v in _under(tensors, f"optimiser.{name}.").items()
                 }
-            self.batch.load({name: value[self.rows] for name, value in _under(tensors, "batch.").items()})
+            for turn, batch in enumerate(self.batches):
+                batch.load({name: value[self.rows] for name, value in _under(tensors, f"batch.{turn}.").items()})
         except (KeyError, RuntimeError) as error:
             raise StateError(f"the saved state belongs to another network or batch: {_first_line(error)}") from None
 

@@ -31,10 +31,24 @@ def test_rows_are_replaced_when_they_halt(recipe, pool):
     recipe.train.lr, recipe.train.exploration = 0.0, 0.0
     trainer = Trainer(recipe, pool, World())
     results = [trainer.advance() for _ in range(5)]
-    assert [r.halted for r in results[:3]] == [0, 0, 0]  # the q-head of a fresh network is unwilling
-    assert results[3].halted == 8
-    assert results[3].segments == 4.0
-    assert trainer.batch.segments.tolist() == [1] * 8
+    # The q-head of a fresh network is unwilling: all run to M_max = 4, and two of each age began.
+    assert [r.halted for r in results] == [2, 2, 2, 2, 2]
+    assert {r.segments for r in results} == {4.0}
+    assert trainer.batch.segments.tolist() == [1, 2, 3, 4, 1, 2, 3, 4]
+
+
+def test_running_batches_take_turns_and_keep_their_puzzles_meanwhile(recipe, pool):
+    recipe.train.rotation = 3
+    trainer = Trainer(recipe, pool, World())
+    for _ in range(3):
+        trainer.advance()
+    before = [batch.tokens.clone() for batch in trainer.batches]
+    assert not torch.equal(before[0], before[1])
+    trainer.advance()
+    ages = [batch.segments.tolist() for batch in trainer.batches]
+    assert ages == [[2, 3, 4, 1, 2, 3, 4, 1], [1, 2, 3, 4, 1, 2, 3, 4], [1, 2, 3, 4, 1, 2, 3, 4]]
+    assert (trainer.batches[0].tokens == before[0]).all(dim=1).tolist() == [True, True, True, False] * 2
+    assert all(torch.equal(trainer.batches[turn].tokens, before[turn]) for turn in (1, 2))
 
 
 def test_learns_to_copy_givens(recipe, pool):
@@ -57,9 +71,9 @@ def test_the_q_continue_of_half_the_rows_weighs_half_as_much_as_that_of_all(reci
         trainer.advance()
         return sum(seen)
 
-    of_all = gradient(1.0, 0)
+    of_all = gradient(1.0, 2)
     assert abs(of_all) > 1e-3
-    assert of_all == pytest.approx(gradient(0.5, 0) + gradient(0.5, 1), rel=1e-4)
+    assert of_all == pytest.approx(gradient(0.5, 2) + gradient(0.5, 3), rel=1e-4)
 
 
 def test_ema_follows_the_weights(recipe, pool):
@@ -71,9 +85,9 @@ def test_ema_follows_the_weights(recipe, pool):
         torch.testing.assert_close(average, (old + now) / 2)
 
 
-@pytest.mark.parametrize("optimiser", ["adam_atan2", "muon"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path, optimiser):
-    recipe.train.optimiser = optimiser
+@pytest.mark.parametrize(("optimiser", "rotation"), [("adam_atan2", 1), ("muon", 1), ("adam_atan2", 4)])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path, optimiser, rotation):
+    recipe.train.optimiser, recipe.train.rotation = optimiser, rotation
     through = Trainer(recipe, pool, World())
     for _ in range(13):
         through.advance()
@@ -110,7 +124,7 @@ def test_accumulating_gradients_over_parts_of_the_batch_changes_nothing(pool, ta
         trainers.append(Trainer(recipe, pool, World()))
         results = [trainers[-1].advance() for _ in range(10)]
     torch.testing.assert_close(*(parameters(trainer) for trainer in trainers), atol=1e-5, rtol=0)
-    assert results[-1].halted in (0, 8)
+    assert results[-1].halted == 2
 
 
 def test_parts_must_be_equal_and_large_enough(recipe, pool):
