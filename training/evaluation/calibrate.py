@@ -45,12 +45,24 @@ def _regress(columns: NDArray[np.float64], targets: NDArray[np.float64]) -> tupl
     ridge = np.diag([_SMALL, *[_RIDGE] * columns.shape[1]])
     weights = np.zeros(design.shape[1])
     weights[0] = np.log(targets.mean() / (1 - targets.mean()))
+    loss = _loss(design, targets, ridge, weights)
     for _ in range(_MOST_STEPS):
         p = sigmoid(design @ weights)
         slope = design.T @ (p - targets) + ridge @ weights
         curvature = (design.T * (p * (1 - p))) @ design + ridge
         step = np.linalg.solve(curvature, slope)
-        weights -= step
+        # Where the curve is flat a whole step leads astray: nearly all answers right, and the wrong ones far off.
+        while (least := _loss(design, targets, ridge, weights - step)) > loss and np.abs(step).max() >= _SMALL:
+            step /= 2
         if np.abs(step).max() < _SMALL:
             break
+        weights, loss = weights - step, least
     return float(weights[0]), weights[1:]
+
+
+def _loss(
+    design: NDArray[np.float64], targets: NDArray[np.float64], ridge: NDArray[np.float64], weights: NDArray[np.float64]
+) -> float:
+    """What the regression makes least: log loss over all puzzles, and the ridge."""
+    x = design @ weights
+    return float((np.logaddexp(0, x) - targets * x).sum() + 0.5 * weights @ ridge @ weights)

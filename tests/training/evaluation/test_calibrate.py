@@ -1,6 +1,7 @@
 """A calibration is fitted on held-out answers, and then tells how likely others are exact."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,18 @@ def test_a_hundred_right_of_a_hundred_do_not_promise_the_next():
     probability = fit_calibration(confidence, q_halt, np.ones(100, dtype=bool)).probability(confidence, q_halt)
     assert 0.97 < probability.mean() < 1
     assert fit_calibration(confidence, q_halt, np.zeros(100, dtype=bool)).probability(0.99, 5.0) < 0.03
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_network_that_is_nearly_always_right_and_sure_of_it_is_calibrated_too(seed):
+    """Nearly all answers crowd at one end, the wrong ones lie far off: whole Newton steps lead astray there."""
+    rng = np.random.default_rng(seed)
+    exact = rng.random(500) < 0.93
+    confidence = np.where(exact, 1 - 1e-6 * rng.random(500), rng.uniform(0.6, 1, 500))
+    q_halt = np.where(exact, rng.normal(9, 1, 500), rng.normal(-2, 3, 500))
+    found = fit_calibration(confidence, q_halt, exact)
+    assert abs(found.offset) < 1000
+    assert Reliability.of(found.probability(confidence, q_halt), exact).error < 0.02
 
 
 @given(
