@@ -58,7 +58,7 @@ class RunningBatch:
         return len(rows)
 
     def spread_ages(self) -> None:
-        """Count the rows as 0, 1, .. M_max - 1 segments old, so that those that began together end one after another."""
+        """Count the rows as 0, 1, .. M_max - 1 segments old: those that began together then end one after another."""
         rows = torch.arange(self.first_row, self.first_row + len(self), device=self.device)
         self.segments = rows % self.config.halt_max_segments
 
