@@ -68,10 +68,10 @@ class Node:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
-    def metric(self, name: str) -> float:
-        """The sum of a worker's samples of that name; 0 before its probes listen."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a worker's samples of that name that have these labels; 0 before its probes listen."""
         port = re.search(r"probes listen port=(\d+)", self.log)
-        return total(f"http://127.0.0.1:{port[1]}", name) if port else 0.0
+        return total(f"http://127.0.0.1:{port[1]}", name, **labels) if port else 0.0
 
     def kill(self) -> None:
         self.process.kill()

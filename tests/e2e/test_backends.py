@@ -28,7 +28,7 @@ def test_a_worker_of_another_backend_serves_and_reloads(tmp_path: Path, backend:
         runner = described["tasks"]["sudoku"]["runner"]
         assert runner["backend"] == backend or backend == "auto"
         assert described["backend"] == runner["backend"]
-        assert worker.metric("hrm_runner_info") == 1
+        assert worker.metric("hrm_runner_info", task="sudoku") == 1
         registry.use("sudoku", "two")
         until(lambda: httpx.post(solve, json=BODY).json()["checkpoint"] == "sudoku/two")
 

@@ -52,12 +52,11 @@ def different_puzzles(rng: np.random.Generator) -> list[SolveRequest]:
 
 def solve_undisturbed(cluster: Cluster, requests: Sequence[SolveRequest], folder: Path) -> list[str]:
     """What `hrm solve` says of them, in one quiet process of the same shape."""
-    (folder / "puzzles.ndjson").write_text(
-        "\n".join(request.model_dump_json(exclude_defaults=True) for request in requests)
-    )
-    command = [*HRM, "solve", "--file", str(folder / "puzzles.ndjson"), "--output", str(folder / "answers.jsonl")]
+    puzzles, answers = folder / "puzzles.ndjson", folder / "answers.jsonl"
+    puzzles.write_text("\n".join(request.model_dump_json(exclude_defaults=True) for request in requests))
+    command = [*HRM, "solve", "--task", "sudoku", "--file", str(puzzles), "--output", str(answers)]
     subprocess.run(command, env=os.environ | cluster.environment, check=True, capture_output=True)
-    return [json.loads(line)["solution"] for line in (folder / "answers.jsonl").read_text().splitlines()]
+    return [json.loads(line)["solution"] for line in answers.read_text().splitlines()]
 
 
 class Fate:

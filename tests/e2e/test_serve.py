@@ -56,7 +56,8 @@ def test_hrm_solve_asks_it(service: Service, tmp_path: Path) -> None:
     rows = tmp_path / "puzzles.csv"
     rows.write_text(f"source,question,answer,rating\na,{PUZZLE},,1\nb,55{PUZZLE[2:]},,2\nc,{PUZZLE},,3\n")
     output = tmp_path / "out.jsonl"
-    ran = hrm("solve", "--url", service.url, "--file", str(rows), "--output", str(output), "--max-segments", "2")
+    asked = ("--url", service.url, "--task", "sudoku", "--max-segments", "2")
+    ran = hrm("solve", *asked, "--file", str(rows), "--output", str(output))
     assert ran.returncode == 1
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert [(line.get("source"), line.get("segments"), line.get("line")) for line in lines] == [
