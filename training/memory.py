@@ -55,7 +55,8 @@ def require_memory(config: HRMConfig, settings: TrainRecipe, rows: int) -> None:
     kept = rows * _kept_a_row(config, settings, dtype) * (_COMPILED_SHARE if settings.compile else 1.0)
     needed = weights + carry + kept / settings.accumulate
     if weights + carry + kept / rows > free:
-        raise _too_large(needed, free, "lower train.batch_size or train.rotation")
+        rotates = " or train.rotation" if settings.rotation > 1 else ""
+        raise _too_large(needed, free, f"lower train.batch_size{rotates}")
     if needed > free:
         least = math.ceil(kept / (free - weights - carry))
         parts = next(n for n in range(least, rows + 1) if rows % n == 0)

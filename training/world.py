@@ -101,5 +101,6 @@ def join_world(device: str = "auto") -> Iterator[World]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), size, chosen)
+        dist.barrier()  # a process that leaves while another still sends now and then takes that one down
     finally:
         dist.destroy_process_group()
