@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,20 +45,21 @@ class MirroredRegistry(Registry):
         url: the registry's root.
         cache: holds the copies, a directory for each URL.
         roots: read-only registries under it.
+        only: the tasks that are served from here; all where it is empty.
     """
 
-    def __init__(self, url: str, cache: Path, roots: Sequence[Path] = ()) -> None:
+    def __init__(self, url: str, cache: Path, roots: Sequence[Path] = (), only: Collection[str] = ()) -> None:
         """Raises CheckpointError where this kind of URL cannot be used here."""
         self._url = url.rstrip("/")
         self._remote = RemoteDirectory(url)
-        super().__init__([cache / hashlib.sha256(self._url.encode()).hexdigest()[:16], *roots])
+        super().__init__([cache / hashlib.sha256(self._url.encode()).hexdigest()[:16], *roots], only)
         self._refused: dict[tuple[str, str], CheckpointError] = {}
         self._asked = float("-inf")
         self._asking = threading.Lock()
         self._complaint = ""
 
     def tasks(self) -> list[str]:
-        """Tasks with a CURRENT version."""
+        """Tasks to be served; see Registry."""
         self._follow()
         return super().tasks()
 

@@ -52,28 +52,35 @@ def sort_versions(versions: Iterable[str]) -> list[str]:
     return sorted(versions, key=key)
 
 
-def open_registry(location: str | Path, cache: Path) -> Registry:
+def open_registry(location: str | Path, cache: Path, only: Collection[str] = ()) -> Registry:
     """The registry at a path or an fsspec URL (s3://bucket/checkpoints), with the shipped checkpoints under it.
 
     Args:
         location: anything with "://" is a URL.
         cache: where a URL's checkpoints are copied to.
+        only: see Registry.
 
     Raises:
         CheckpointError: the URL cannot be used here.
     """
     if "://" not in str(location):
-        return Registry([Path(location), SHIPPED])
+        return Registry([Path(location), SHIPPED], only)
     from model.mirror import MirroredRegistry  # noqa: PLC0415 (fsspec is an extra)
 
-    return MirroredRegistry(str(location), cache, [SHIPPED])
+    return MirroredRegistry(str(location), cache, [SHIPPED], only)
 
 
 class Registry:
-    """Reads versions and moves CURRENT. It holds no state: every call looks at the disk."""
+    """Reads versions and moves CURRENT. It holds no state: every call looks at the disk.
 
-    def __init__(self, roots: Sequence[Path]) -> None:
+    Args:
+        roots: the first is written to; what it lacks is looked for in the next.
+        only: the tasks that are served from here; all where it is empty.
+    """
+
+    def __init__(self, roots: Sequence[Path], only: Collection[str] = ()) -> None:
         self.roots = list(dict.fromkeys(root.resolve() for root in roots))
+        self._only = frozenset(only)
 
     @property
     def writable(self) -> Path:
@@ -81,9 +88,9 @@ class Registry:
         return self.roots[0]
 
     def tasks(self) -> list[str]:
-        """Tasks with a CURRENT version."""
+        """Tasks to be served: with a CURRENT version, and among those it was opened for."""
         found = {path.parent.name for root in self.roots for path in root.glob(f"*/{CURRENT_FILE}")}
-        return sorted(name for name in found if valid_name(name))
+        return sorted(name for name in found if valid_name(name) and (not self._only or name in self._only))
 
     def all_tasks(self) -> list[str]:
         """Tasks with any version, in use or not."""

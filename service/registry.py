@@ -10,6 +10,6 @@ from service.settings import Settings, SettingsError, variable
 def registry_of(settings: Settings) -> Registry:
     """The checkpoints of HRM_CHECKPOINTS over those that ship with the code; raises SettingsError for a bad URL."""
     try:
-        return open_registry(settings.checkpoints, settings.state_dir / "checkpoints")
+        return open_registry(settings.checkpoints, settings.state_dir / "checkpoints", settings.tasks)
     except CheckpointError as error:
         raise SettingsError(f"{variable('checkpoints')}: {error}") from None

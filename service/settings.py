@@ -62,6 +62,11 @@ class Settings(BaseSettings):
         description="The registry that training publishes to: a directory, or a URL (s3://bucket/checkpoints) whose "
         "checkpoints are copied to the state directory. Those that ship with the code lie under it.",
     )
+    tasks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="The tasks to serve, separated by commas; left out, all of the registry. Set it on workers that "
+        "shall serve some tasks only, or where a shipped checkpoint is not wanted.",
+    )
     default_task: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
         None, description="The task of a request that names none. Set it where you serve one task."
     )
@@ -199,10 +204,10 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
-    @field_validator("metrics_from", mode="before")
+    @field_validator("tasks", "metrics_from", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [url.strip() for url in value.split(",") if url.strip()] if isinstance(value, str) else value
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("device")
     @classmethod

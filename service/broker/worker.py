@@ -22,6 +22,7 @@ from service.broker.script import ANNOUNCE, FINISH, HAND_BACK, HAND_OVER, RENEW,
 from service.schemas import Lane
 
 _TIMEOUT_S = 5.0
+_MOST_WAITING = 64
 
 
 class RedisWorkerBroker:
@@ -46,9 +47,9 @@ class RedisWorkerBroker:
         self._config = config
         self._keys = Keys(config.namespace)
         name = f"hrm-worker-{worker_id}"
-        # Two threads may call, while a third waits for control messages.
         self._client = connect(config.url, name=name, timeout_s=_TIMEOUT_S, connections=4)
-        self._blocking = connect(config.url, name=name, timeout_s=BLOCKING_TIMEOUT_S, connections=4)
+        # One waits for control messages, and one for the work of each task.
+        self._blocking = connect(config.url, name=name, timeout_s=BLOCKING_TIMEOUT_S, connections=_MOST_WAITING)
         self._calls = Calls(self._client, url=config.url, tag=self._keys.tag)
         self._waits = Calls(self._blocking, url=config.url, tag=self._keys.tag)
         self._marks: dict[str, str] = {}

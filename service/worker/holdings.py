@@ -60,13 +60,13 @@ class Holdings:
         self._stopped = False
         self._turned = False
 
-    # The fetching thread's side
+    # The fetching threads' side
 
-    def gap(self, timeout_s: float) -> dict[str, Room] | None:
-        """What to fetch, by task, as soon as there is something, or empty after `timeout_s`; None: nothing any more."""
+    def gap(self, task: str, timeout_s: float) -> Room | None:
+        """What to fetch for a task, as soon as it has room, or none after `timeout_s`; None: nothing any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._missing() or self._stopped, timeout_s)
-            return None if self._stopped else self._missing()
+            self._changed.wait_for(lambda: self._missing(task).wanted or self._stopped, timeout_s)
+            return None if self._stopped else self._missing(task)
 
     def accept(self, claimed: Sequence[tuple[Claim, Work]]) -> None:
         """Hold claims; their work waits for the engine."""
@@ -215,13 +215,10 @@ class Holdings:
 
     # With the lock held
 
-    def _missing(self) -> dict[str, Room]:
-        missing = {}
-        for task, room in self._room.items():
-            left = room.wanted - len(self._ready[task])
-            if left > 0:
-                missing[task] = Room(left, min(left, room.ahead))
-        return missing
+    def _missing(self, task: str) -> Room:
+        room = self._room.get(task, Room(0, 0))
+        left = max(0, room.wanted - len(self._ready[task]))
+        return Room(left, min(left, room.ahead))
 
     def _is_current(self, held: Held) -> bool:
         return self._held.get(held.claim.id) is held

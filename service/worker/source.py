@@ -1,6 +1,6 @@
 """The engine's source in production: the queue, fetched and answered by threads of its own.
 
-The engine's thread never waits for Redis. One thread fetches ahead, one publishes what ended, renews leases,
+The engine's thread never waits for Redis. One thread a task fetches ahead, one publishes what ended, renews leases,
 reclaims and announces, one listens for control messages. When Redis is away the engine reasons on; answers wait
 here and are published when it is back.
 """
@@ -14,17 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from model.checkpoint import CheckpointInfo
-from model.tasks import PuzzleError
 from service.broker.records import BrokerError, Claim, ControlMessage, Finished, JobState, WorkerBroker
-from service.engine.codec import bad_puzzle, decode, encode
+from service.engine.codec import decode
 from service.engine.work import Key, Outcome, Room, Work
 from service.metrics import WorkerMetrics
-from service.problems import ProblemKind
-from service.schemas import Answer, HaltedBy, Problem, SolveRequest
+from service.schemas import Answer, HaltedBy, Problem
 from service.tracing import trace_id
+from service.worker.endings import defect, finished
+from service.worker.fetch import Fetcher, Serving
 from service.worker.holdings import Holdings
 from service.worker.tracing import trace
 
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IDLE_WAIT_S = 1.0
-"""How long a thread waits for something to do before it looks round again."""
 CONTROL_WAIT_S = 0.25
 """How long the control thread listens before it looks whether the worker ends."""
 RETRY_S = 0.2
@@ -45,7 +40,6 @@ FINISHES = {"deadline": "deadline", "cancelled": "cancelled", "poison": "poison"
 DEAD_LETTERS = frozenset({"poison", "unreadable"})
 
 Describe = Callable[[], Mapping[str, object]]
-Serving = Callable[[str], CheckpointInfo | None]
 
 
 class BrokerSource:
@@ -70,21 +64,22 @@ class BrokerSource:
         on_reload: Callable[[], None],
         tracer: Tracer | None = None,
     ) -> None:
-        self._broker, self._serving, self._describe = broker, serving, describe
+        self._broker, self._describe = broker, describe
         self._beat_s, self._metrics, self._on_reload = lease_s / 3, metrics, on_reload
         self._tracer = tracer
         self._holdings = Holdings()
+        self._fetcher = Fetcher(broker, self._holdings, serving, metrics, self._redis_failed)
         self._told: Counter[tuple[str, str]] = Counter()
         self._give_up = float("inf")
         self._open = True
         self.connected = False
         """Whether Redis has taken our word once."""
-        loops = {"fetch": self._fetch_loop, "publish": self._publish_loop, "control": self._control_loop}
-        self._threads = {name: threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()}
+        loops = {"publish": self._publish_loop, "control": self._control_loop}
+        self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
 
     def start(self) -> None:
-        """Announce the worker and begin to fetch."""
-        for thread in self._threads.values():
+        """Announce the worker; what is fetched is up to `poll`."""
+        for thread in self._threads:
             thread.start()
 
     def stop_fetching(self) -> None:
@@ -102,11 +97,11 @@ class BrokerSource:
         While Redis is away, this is tried until the monotonic clock says `give_up`.
         """
         self.stop_fetching()
-        self._threads["fetch"].join()
+        self._fetcher.join()
         self._give_up = give_up
         self._open = False
         self._holdings.close()
-        for thread in self._threads.values():
+        for thread in self._threads:
             thread.join()
         try:
             self._broker.retire()
@@ -118,6 +113,7 @@ class BrokerSource:
 
     def poll(self, room: Mapping[str, Room]) -> list[Work]:
         """What was fetched; and say how much more is wanted."""
+        self._fetcher.attend(room)
         return self._holdings.poll(room)
 
     def revoked(self) -> Collection[Key]:
@@ -139,62 +135,6 @@ class BrokerSource:
     def leased(self) -> Collection[Key]:
         """What the engine should hold."""
         return self._holdings.inside()
-
-    # The fetching thread
-
-    def _fetch_loop(self) -> None:
-        while (gap := self._holdings.gap(IDLE_WAIT_S)) is not None:
-            if not gap:
-                continue
-            try:
-                claims = self._broker.take(
-                    {task: room.wanted for task, room in gap.items()}, {task: room.ahead for task, room in gap.items()}
-                )
-                if claims:
-                    self._accept(claims)
-                else:
-                    self._broker.wait_for_work(list(gap), IDLE_WAIT_S)
-            except BrokerError as error:
-                self._redis_failed("take", error)
-
-    def _accept(self, claims: Sequence[Claim]) -> None:
-        now = time.monotonic()
-        accepted: list[tuple[Claim, Work]] = []
-        for claim in claims:
-            info = self._serving(claim.task)
-            if info is None:  # it was withdrawn just now
-                self._holdings.pass_on(claim)
-                continue
-            self._metrics.redeliveries.inc(claim.deliveries > 1)
-            self._metrics.queue_wait.labels(claim.task).observe(claim.waited_s)
-            read = self._read(claim, info, now)
-            if isinstance(read, Work):
-                accepted.append((claim, read))
-            else:
-                self._metrics.requests_finished.labels(claim.task, "error").inc()
-                self._holdings.say(_failed(claim, read))
-        self._holdings.accept(accepted)
-
-    def _read(self, claim: Claim, info: CheckpointInfo, now: float) -> Work | Problem:
-        """Validate again what came through Redis: whoever wrote it may have been of another version."""
-        try:
-            request = SolveRequest.model_validate_json(claim.request)
-            if request.task != claim.task:
-                raise PuzzleError(f"the request is for task {request.task!r}, the queue for {claim.task!r}")
-            return encode(
-                request,
-                info,
-                work_id=claim.id,
-                arrived=now - claim.waited_s,
-                deadline=now + claim.deadline_in_s,
-                delivery=claim.fence,
-            )
-        except ValidationError as error:
-            return ProblemKind.BAD_REQUEST.problem(f"the queued request cannot be read: {error.errors()[0]['msg']}")
-        except PuzzleError as error:
-            return bad_puzzle(error)
-        except Exception as error:
-            return _defect("a puzzle could not be read", claim.id, error)
 
     # The publishing thread
 
@@ -233,14 +173,14 @@ class BrokerSource:
         bodies = self._decoded(outcomes)
         for outcome, body in zip(outcomes, bodies, strict=True):
             self._count(outcome, body)
-        return [_finished(outcome, body) for outcome, body in zip(outcomes, bodies, strict=True)]
+        return [finished(outcome, body) for outcome, body in zip(outcomes, bodies, strict=True)]
 
     def _decoded(self, outcomes: Sequence[Outcome]) -> list[Answer | Problem]:
         try:
             return decode(outcomes)
         except Exception as error:
             if len(outcomes) == 1:
-                return [_defect("an answer could not be written", outcomes[0].work.id, error)]
+                return [defect("an answer could not be written", outcomes[0].work.id, error)]
             return [body for outcome in outcomes for body in self._decoded([outcome])]
 
     def _count(self, outcome: Outcome, body: Answer | Problem) -> None:
@@ -315,20 +255,3 @@ class BrokerSource:
         self._metrics.redis_errors.labels(op).inc()
         log.warning("Redis did not answer; trying again", extra={"op": op, "error": str(error)})
         time.sleep(RETRY_S)
-
-
-def _finished(outcome: Outcome, body: Answer | Problem) -> Finished:
-    claim: Claim = outcome.work.ticket.claim
-    if isinstance(body, Answer):
-        return Finished(claim.id, claim.fence, JobState.DONE, body.model_dump_json().encode())
-    return _failed(claim, body)
-
-
-def _failed(claim: Claim, problem: Problem) -> Finished:
-    return Finished(claim.id, claim.fence, JobState.FAILED, problem.model_dump_json(exclude_none=True).encode())
-
-
-def _defect(what: str, job_id: str, error: Exception) -> Problem:
-    """A defect of ours spoils one puzzle, and not the worker."""
-    log.error(what, exc_info=error, extra={"job_id": job_id})
-    return ProblemKind.INTERNAL.problem(f"{what}: {type(error).__name__}")

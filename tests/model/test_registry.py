@@ -1,3 +1,4 @@
+import shutil
 from datetime import date
 
 import pytest
@@ -20,6 +21,12 @@ def test_roots_lie_over_each_other(roots):
     assert registry.tasks() == ["sudoku"]
     assert registry.versions("sudoku") == ["2026.01.02-9", "2026.01.02-10", "2026.02.01-1"]
     assert registry.current("sudoku").version == "2026.01.02-10"
+
+
+def test_a_registry_may_be_opened_for_some_tasks_only(roots, tiny):
+    shutil.copytree(roots[1] / "sudoku", roots[1] / "other")
+    assert Registry(roots).tasks() == ["other", "sudoku"]
+    assert Registry(roots, ["sudoku", "maze"]).tasks() == ["sudoku"]
 
 
 def test_use_moves_current_in_the_writable_root_alone(roots):

@@ -35,7 +35,7 @@ def admin(settings: Settings) -> Iterator[QueueAdmin]:
 @pytest.fixture
 def hire(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Hired]]:
     """A worker more, with settings of its own; `is_open=False`: its segments end one by one."""
-    monkeypatch.setattr("service.worker.source.IDLE_WAIT_S", 0.1)  # the last look at the queue, when a worker leaves
+    monkeypatch.setattr("service.worker.fetch.IDLE_WAIT_S", 0.1)  # the last look at the queue, when a worker leaves
     hired: list[Hired] = []
 
     def hire(*, is_open: bool = True, segments: int = 1, segment_s: float = 0.0, **changes: Any) -> Hired:

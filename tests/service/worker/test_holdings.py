@@ -157,7 +157,7 @@ class Books(RuleBasedStateMachine):
             if delivery.where == "ready":
                 self.expected.append(f"return {delivery.claim.key}")
         self.collect()
-        assert self.holdings.gap(0) is None
+        assert self.holdings.gap(TASK, 0) is None
 
 
 TestBooks = Books.TestCase

@@ -36,6 +36,12 @@ def publish(registry: Registry, version: str) -> None:
     registry.use("sudoku", version)
 
 
+def submit_maze(desk: Desk, job_id: str) -> None:
+    puzzle, _ = get_task("maze").examples()[0]
+    request = SolveRequest(task="maze", puzzle=puzzle).model_dump_json().encode()
+    desk.submit(new_job(job_id, task="maze", request=request))
+
+
 def test_a_new_task_is_served_and_a_withdrawn_one_is_drained(desk: Desk, hire: Hire, registry: Registry) -> None:
     worker = hire(is_open=False, segments=2, checkpoints=registry.writable)
     until(lambda: serves(worker) == ["sudoku/stub"])
@@ -48,12 +54,35 @@ def test_a_new_task_is_served_and_a_withdrawn_one_is_drained(desk: Desk, hire: H
     worker.gate.let()
     until(all_done(desk, "held"))
     submit(desk, "too late")
-    puzzle, _ = get_task("maze").examples()[0]
-    request = SolveRequest(task="maze", puzzle=puzzle).model_dump_json().encode()
-    desk.submit(new_job("of the new task", task="maze", request=request))
+    submit_maze(desk, "of the new task")
     until(all_done(desk, "of the new task"))
     assert desk.state("too late") is JobState.QUEUED
     assert worker.metric("hrm_slots", task="sudoku") == 0
+
+
+def test_a_worker_serves_the_tasks_that_it_is_told_to(desk: Desk, hire: Hire, registry: Registry) -> None:
+    stub_registry(registry.writable, "maze")
+    worker, other = (hire(checkpoints=registry.writable, tasks=(task,)) for task in ("sudoku", "maze"))
+    submit_maze(desk, "m")
+    submit(desk, "s")
+    until(all_done(desk, "m", "s"))
+    assert (serves(worker), serves(other)) == (["sudoku/stub"], ["maze/stub"])
+    assert (worker.segments, other.segments) == (1, 0)
+
+
+def test_a_busy_task_is_fed_while_another_one_is_idle(
+    desk: Desk, hire: Hire, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_registry(registry.writable, "maze")
+    monkeypatch.setattr("service.worker.fetch.IDLE_WAIT_S", 120.0)
+    hire(checkpoints=registry.writable, slots=2)
+    names = [f"p{n}" for n in range(40)]
+    submit(desk, *names)
+    until(all_done(desk, *names))
+    monkeypatch.setattr("service.worker.fetch.IDLE_WAIT_S", 0.1)
+    submit_maze(desk, "the end of the wait")
+    submit(desk, "here, too")
+    until(all_done(desk, "the end of the wait", "here, too"))
 
 
 def test_several_workers_converge(hire: Hire, registry: Registry) -> None:

@@ -52,12 +52,13 @@ def test_a_puzzle_that_is_lost_and_won_again_while_it_sits_in_a_slot_is_answered
 def test_what_was_lost_to_another_worker_frees_its_slot_and_says_nothing(
     desk: Desk, hire: Hire, admin: QueueAdmin
 ) -> None:
-    slow = hire(is_open=False, segments=1000)
-    submit(desk, "a")
+    slow = hire(is_open=False, segments=4000)
+    submit(desk, "a", max_segments=4000)
     until(lambda: slow.gate.waiting)
     quick = hire()
-    slow.worker.stopping.set()  # it takes nothing more
-    until(lambda: slow.worker.ready() == "draining")
+    slow.worker.stopping.set()
+    slow.gate.let(1)
+    until(lambda: slow.segments == 1 and slow.gate.waiting)  # it drains and takes nothing more
     admin.hand_over(slow.id)
     until(all_done(desk, "a"))
     slow.gate.let(5)
