@@ -78,10 +78,11 @@ def bf16_speedup(device: torch.device) -> float:
 
 def product_flops(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP a second of a matrix product on `device`, the best of a few; of a size that keeps it busy."""
-    size, products = (8192, 10) if device.type == "cuda" else (512, 1)
+    # A CPU's product takes a millisecond, so that some of many come out between two turns of other processes.
+    size, products, rounds = (8192, 10, 3) if device.type == "cuda" else (512, 1, 20)
     a = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
-    for _ in range(3):
+    for _ in range(rounds):
         a[0, 0].item()  # waits for what is under way
         start = time.perf_counter()
         for _ in range(products):
