@@ -31,6 +31,7 @@ def model_card(name: str, version: str, model: HRM, training: Mapping[str, Any],
         f"- **Network**: {parameters:,} parameters; hidden size {config.hidden_size}, {config.H_layers} + "
         f"{config.L_layers} layers, N = {config.H_cycles}, T = {config.L_cycles}, {config.mixer} mixer, M_max "
         f"{config.halt_max_segments}",
+        f"- **Halts** when q_halt is above {'q_continue' if config.halt_rule == 'halt_over_continue' else '0'}",
         f"- **Training**: recipe `{recipe['name']}`, seed {recipe['train']['seed']}, the EMA weights of step "
         f"{training['step']:,}{_duration(training['seconds'])}{_beginning(recipe['train'])}",
         f"- **Hardware**: {', '.join(filter(None, (training['hardware'], training['precision']))) or 'not recorded'}",

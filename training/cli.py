@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from model.checkpoint import CheckpointError
-from model.config import ConfigError
+from model.config import ConfigError, HaltRule
 from model.device import DeviceError
 from training.data.errors import DataError
 from training.errors import RunError
@@ -60,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     publish.add_argument(
         "--precision", choices=("fp32", "bf16"), help="to be served in; left out: what a worker's machine is fast in"
     )
+    publish.add_argument("--halt-rule", choices=get_args(HaltRule), help="to halt by (as trained, where left out)")
     publish.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     publish.set_defaults(run=_publish)
 
@@ -87,7 +89,7 @@ def _publish(parsed: argparse.Namespace) -> int:
         registry = open_registry(parsed.registry, Path(cache))
         info = publish(
             parsed.run_dir, registry, parsed.task,
-            use=not parsed.keep_current, device=parsed.device, precision=parsed.precision,
+            use=not parsed.keep_current, device=parsed.device, precision=parsed.precision, halt_rule=parsed.halt_rule,
         )  # fmt: skip
     print(f"{info.name} is {'in' if parsed.keep_current else 'current in'} {parsed.registry}")  # noqa: T201
     return 0

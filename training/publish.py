@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from model.calibration import Calibration
 from model.checkpoint import Canary, CheckpointInfo, Precision, write_checkpoint
+from model.config import HaltRule
 from model.device import pick_device
 from model.registry import Registry
 from model.tasks import Task
@@ -43,11 +45,13 @@ def publish(
     use: bool = True,
     device: str = "auto",
     precision: Precision | None = None,
+    halt_rule: HaltRule | None = None,
 ) -> CheckpointInfo:
     """Write a run's best weights as a new version of task `name`, and make it the current one.
 
     The canaries are held-out puzzles; the card says what it was trained on and how well it does. `precision` is what
-    it is to be served in; None: in whatever the worker's machine is fast in.
+    it is to be served in; None: in whatever the worker's machine is fast in. `halt_rule` is what it halts by in place
+    of what it was trained with; all that is measured here is then measured by that rule.
 
     Raises:
         RunError, StateError: The run has no weights yet, or they cannot be read.
@@ -57,6 +61,8 @@ def publish(
     recipe, saved = read_run(run_dir)
     task = recipe.codec
     model = best_network(recipe, saved).to(pick_device(device))
+    if halt_rule is not None:
+        model.config = replace(model.config, halt_rule=halt_rule)
     sources = load_sources(recipe, task, run_dir)
     _, heldout = split_sources(sources, recipe.data.heldout)
     limit = model.config.halt_max_segments

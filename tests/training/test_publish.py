@@ -54,6 +54,16 @@ def test_a_version_may_wait_under_another_name(run, tmp_path):
     assert len(Registry([registry]).versions("mine")) == 1
 
 
+@pytest.mark.parametrize("rule", ["halt_over_zero", "halt_over_continue"])
+def test_a_version_halts_by_the_rule_that_it_was_published_with(run, tmp_path, rule):
+    run("fit", tmp_path / "tiny.toml", "steps=10", "--run", tmp_path / "run")
+    run("publish", tmp_path / "run", "--registry", tmp_path / "registry", "--halt-rule", rule)
+    info = Registry([tmp_path / "registry"]).current("sudoku")
+    assert info.architecture.halt_rule == rule
+    above = {"halt_over_zero": "above 0", "halt_over_continue": "above q_continue"}
+    assert f"q_halt is {above[rule]}\n" in (info.path / "README.md").read_text()
+
+
 def test_a_card_says_how_to_train_it_again(run, tmp_path):
     (tmp_path / "smoke.toml").write_text(TINY)  # by its name the shipped one, with other values
     run("fit", tmp_path / "smoke.toml", "steps=10", "--run", tmp_path / "run")
