@@ -70,8 +70,12 @@ class Node:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a worker's samples of that name that have these labels; 0 before its probes listen."""
+        return sum(value for found, value in self.samples(name) if labels.items() <= found.items())
+
+    def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """A worker's samples of that name with their labels; none before its probes listen."""
         port = re.search(r"probes listen port=(\d+)", self.log)
-        return total(f"http://127.0.0.1:{port[1]}", name, **labels) if port else 0.0
+        return samples(f"http://127.0.0.1:{port[1]}", name) if port else []
 
     def kill(self) -> None:
         self.process.kill()
@@ -80,9 +84,13 @@ class Node:
 
 def total(url: str, name: str, **labels: str) -> float:
     """The sum of a metric's samples that have these labels."""
+    return sum(value for found, value in samples(url, name) if labels.items() <= found.items())
+
+
+def samples(url: str, name: str) -> list[tuple[dict[str, str], float]]:
+    """A metric's samples with their labels."""
     families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+    return [(sample.labels, sample.value) for family in families for sample in family.samples if sample.name == name]
 
 
 class Cluster:

@@ -88,7 +88,7 @@ def over_http(
 
 
 @contextmanager
-def served(checkpoints: Path, slots: int) -> Iterator[str]:
+def service(checkpoints: Path, slots: int) -> Iterator[Cluster]:
     """This service: one API process, one worker, Valkey."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -97,6 +97,13 @@ def served(checkpoints: Path, slots: int) -> Iterator[str]:
         cluster.api()
         cluster.worker(backend="auto", compile="auto", precision="auto", state_dir=load_settings().state_dir)
         cluster.until_ready(api=1, worker=1)
+        yield cluster
+
+
+@contextmanager
+def served(checkpoints: Path, slots: int) -> Iterator[str]:
+    """Where this service listens."""
+    with service(checkpoints, slots) as cluster:
         yield cluster.url
 
 

@@ -19,6 +19,14 @@ class DeviceError(RuntimeError):
     """The device that was asked for is not there; the message says what is."""
 
 
+def ask_for_huge_pages() -> None:
+    """Have torch ask Linux for huge pages, unless the environment says otherwise; to be called before torch allocates.
+
+    What is allocated and freed in every segment then costs a five-hundredth of the page faults.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """The device called `name`: "auto" (CUDA, else MPS, else CPU), "cpu", "cuda", "cuda:1", "mps"."""
     if name == "auto":
