@@ -75,8 +75,8 @@ bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with
 	$(BIN)/python -m benchmarks.engine
 
 # The benchmarks of benchmarks/RESULTS.md, in its order; about an hour on two cores with nothing else running.
-BENCHMARKS := engine peers serve backends act profile
-AROUND := ops overhead queue_full swap checker fairness
+BENCHMARKS := engine peers serve act profile
+AROUND := backends ops overhead queue_full swap checker fairness
 SCALES := slots tasks workers sequence
 RESULTS := benchmarks/results
 PUZZLES := $(if $(HRM_COMMUNITY_DIR),--file $(HRM_COMMUNITY_DIR)/sudoku-community.dev.csv --source bug_n)

@@ -18,6 +18,7 @@ from benchmarks.cluster import Cluster
 from benchmarks.common import options, report
 from benchmarks.load import Caller, Response
 from model.tasks import get_task
+from service.settings import load_settings
 
 TASK, SLOTS = "sudoku", 64
 BODY = {"task": TASK, "puzzle": get_task(TASK).examples()[0][0], "mode": "fixed", "max_segments": 16}
@@ -79,7 +80,7 @@ def main() -> None:
         Cluster(Path(folder), arguments.checkpoints, slots=SLOTS, queue_limit=arguments.queue_limit) as cluster,
     ):
         cluster.api()
-        cluster.worker(backend="auto", compile="auto", precision="auto")
+        cluster.worker(backend="auto", compile="auto", precision="auto", state_dir=load_settings().state_dir)
         cluster.until_ready(api=1, worker=1)
         rows, figures = asyncio.run(measure(cluster, arguments.queue_limit, arguments.probes))
     report("a full queue says no, under a saturated engine", rows, figures, arguments.output)

@@ -152,7 +152,8 @@ def sequence(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
     rows: Rows = []
     for length in (81, 900):
         for mixer in ("mlp", "attention"):
-            config = HRMConfig.from_dict(info.architecture.to_dict() | {"seq_len": length, "mixer": mixer})
+            own = {"seq_len": length, "mixer": mixer, "mixer_norm": "hidden"}  # which both mixers have
+            config = HRMConfig.from_dict(info.architecture.to_dict() | own)
             model = HRM(config).requires_grad_(False).eval().to(device, dtype)
             model.reset_positions(device)
             before = used_memory(device) or 0
