@@ -51,7 +51,9 @@ class Holdings:
     """Every claim of the worker is in exactly one place: ready, inside the engine, or in the outbox."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # One lock, and one condition for each who waits: nobody is woken for what concerns others.
+        self._lock = threading.Lock()
+        self._room_opened, self._work_came, self._to_be_said = (threading.Condition(self._lock) for _ in range(3))
         self._held: dict[str, Held] = {}
         self._ready: dict[str, dict[str, Work]] = defaultdict(dict)
         self._room: dict[str, Room] = {}
@@ -64,13 +66,13 @@ class Holdings:
 
     def gap(self, task: str, timeout_s: float) -> Room | None:
         """What to fetch for a task, as soon as it has room, or none after `timeout_s`; None: nothing any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._missing(task).wanted or self._stopped, timeout_s)
+        with self._lock:
+            self._room_opened.wait_for(lambda: self._missing(task).wanted or self._stopped, timeout_s)
             return None if self._stopped else self._missing(task)
 
     def accept(self, claimed: Sequence[tuple[Claim, Work]]) -> None:
         """Hold claims; their work waits for the engine."""
-        with self._changed:
+        with self._lock:
             for claim, work in claimed:
                 if claim.id in self._held:
                     self._forget(self._held[claim.id])
@@ -78,26 +80,26 @@ class Holdings:
                 self._ready[claim.task][claim.id] = work
             if self._stopped:
                 self._return([work for _, work in claimed])
-            self._changed.notify_all()
+            self._work_came.notify_all()
 
     def pass_on(self, claim: Claim) -> None:
         """Have a claim given to others."""
-        with self._changed:
+        with self._lock:
             self._outbox.returned.append(claim)
-            self._changed.notify_all()
+            self._to_be_said.notify_all()
 
     def say(self, ending: Finished) -> None:
         """Have an ending published that the engine knows nothing of."""
-        with self._changed:
+        with self._lock:
             self._outbox.refused.append(ending)
-            self._changed.notify_all()
+            self._to_be_said.notify_all()
 
     # The engine's side
 
     def poll(self, room: Mapping[str, Room]) -> list[Work]:
         """What is ready; and note how much more is wanted."""
         works: list[Work] = []
-        with self._changed:
+        with self._lock:
             self._turned = True
             self._return([work for task, queue in self._ready.items() if task not in room for work in queue.values()])
             self._room = {}
@@ -109,12 +111,12 @@ class Holdings:
                 works += taken
             for work in works:
                 work.ticket.inside = True
-            self._changed.notify_all()
+            self._room_opened.notify_all()
         return works
 
     def revoked(self) -> Collection[Key]:
         """What the engine should let go of."""
-        with self._changed:
+        with self._lock:
             revoked, self._revoked = self._revoked, set()
         return revoked
 
@@ -131,7 +133,7 @@ class Holdings:
     def leave(self, outcomes: Sequence[Outcome]) -> None:
         """The engine is done with these; what was lost or cancelled meanwhile has nothing to say."""
         now = time.monotonic()
-        with self._changed:
+        with self._lock:
             for outcome in outcomes:
                 outcome.work.ticket.ended = now
                 if self._is_current(outcome.work.ticket):
@@ -139,24 +141,24 @@ class Holdings:
                     self._outbox.ended.append(outcome)
                 else:
                     self._revoked.discard(outcome.work.key)
-            self._changed.notify_all()
+            self._to_be_said.notify_all()
 
     def wait(self, timeout_s: float) -> None:
         """Until there is something for the engine."""
-        with self._changed:
-            self._changed.wait_for(lambda: any(self._ready.values()) or self._revoked or self._stopped, timeout_s)
+        with self._lock:
+            self._work_came.wait_for(lambda: any(self._ready.values()) or self._revoked or self._stopped, timeout_s)
 
     def inside(self) -> set[Key]:
         """What the engine should have, and nothing else."""
-        with self._changed:
+        with self._lock:
             return {held.claim.key for held in self._held.values() if held.inside} | self._revoked
 
     # The publishing thread's side
 
     def outbox(self, timeout_s: float) -> Outbox:
         """What has to be said, as soon as there is something, or after `timeout_s`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._outbox != Outbox(), timeout_s)
+        with self._lock:
+            self._to_be_said.wait_for(lambda: self._outbox != Outbox(), timeout_s)
             outbox, self._outbox = self._outbox, Outbox(last=self._outbox.last)
         return outbox
 
@@ -165,7 +167,7 @@ class Holdings:
 
         Those that ran a segment do. What waits for a slot does while the engine goes round.
         """
-        with self._changed:
+        with self._lock:
             turned, self._turned = self._turned, False
             due = [held for held in self._held.values() if held.advanced or (turned and not held.seated)]
             for held in due:
@@ -174,44 +176,45 @@ class Holdings:
 
     def drop(self, claims: Sequence[Claim]) -> list[Claim]:
         """Let go of claims that are not ours or not wanted any more; returns those that were still here."""
-        with self._changed:
+        with self._lock:
             dropped = [held for claim in claims if (held := self._held.get(claim.id)) and held.claim is claim]
             for held in dropped:
                 self._forget(held)
-            self._changed.notify_all()
+            self._work_came.notify_all()
+            self._room_opened.notify_all()
         return [held.claim for held in dropped]
 
     def find(self, job_id: str) -> list[Claim]:
         """The claim to a job, if it is here."""
-        with self._changed:
+        with self._lock:
             return [self._held[job_id].claim] if job_id in self._held else []
 
     # The end
 
     def hurry(self) -> None:
         """Wake the publishing thread."""
-        with self._changed:
+        with self._lock:
             self._outbox.hurry = True
-            self._changed.notify_all()
+            self._to_be_said.notify_all()
 
     def stop(self) -> None:
         """Nothing more is wanted; what is ready goes back."""
-        with self._changed:
+        with self._lock:
             self._stopped = True
             self._return([work for queue in self._ready.values() for work in queue.values()])
-            self._changed.notify_all()
+            self._room_opened.notify_all()
+            self._work_came.notify_all()
 
     def give_back(self, works: Sequence[Work]) -> None:
         """The engine gives these up."""
-        with self._changed:
+        with self._lock:
             self._return(works)
-            self._changed.notify_all()
 
     def close(self) -> None:
         """The next outbox is the last one."""
-        with self._changed:
+        with self._lock:
             self._outbox.last = True
-            self._changed.notify_all()
+            self._to_be_said.notify_all()
 
     # With the lock held
 
@@ -239,3 +242,5 @@ class Holdings:
                 self._outbox.returned.append(work.ticket.claim)
             else:
                 self._revoked.discard(work.key)
+        if works:
+            self._to_be_said.notify_all()
