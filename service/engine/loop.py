@@ -57,7 +57,7 @@ class Engine:
         self._source, self._observer, self._clock, self._strict = source, observer, clock, strict
         self._admitting: dict[str, Table] = {}
         self._retiring: list[Table] = []
-        self._changes: deque[Callable[[], None]] = deque()
+        self._changes: deque[tuple[str, Table | None]] = deque()
         self._schedule = DeficitRoundRobin()
         self._running: Table | None = None
         self._next_check = 0.0
@@ -73,15 +73,16 @@ class Engine:
 
     def install(self, table: Table) -> None:
         """From the next tick on, new puzzles of the table's task go to it. May be called from any thread."""
-        self._changes.append(lambda: self._flip(table.task, table))
+        self._changes.append((table.task, table))
 
     def withdraw(self, task: str) -> None:
         """From the next tick on, nothing of a task is admitted. May be called from any thread."""
-        self._changes.append(lambda: self._flip(task, None))
+        self._changes.append((task, None))
 
     def settled(self, task: str) -> bool:
-        """Whether no change is under way and no earlier checkpoint of a task still holds puzzles."""
-        return not self._changes and all(table.task != task for table in self._retiring)
+        """Whether no change of a task is under way and no earlier checkpoint of it still holds puzzles."""
+        changing = {changed for changed, _ in self._changes.copy()}
+        return task not in changing and all(table.task != task for table in self._retiring)
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Tick until `stopping` says so; seated work is left to `drain`."""
@@ -142,7 +143,8 @@ class Engine:
 
     def _change(self) -> None:
         while self._changes:
-            self._changes.popleft()()
+            self._flip(*self._changes[0])
+            self._changes.popleft()
         for table in [table for table in self._retiring if not table.busy]:
             self._observer.retired(table)
             self._retiring.remove(table)

@@ -65,7 +65,9 @@ class Worker:
         )
         self._engine = Engine(self._source, self.observer, time.monotonic, strict=strict)
         registry = registry_of(settings)
-        self._reloader = Reloader(registry, loader, self._engine, self.metrics, serving, look_now)
+        self._reloader = Reloader(
+            registry, loader, self._engine, self.metrics, serving, look_now, on_change=self._source.announce
+        )
 
     def run(self) -> None:
         """Load, serve until `stopping`, drain; raises CheckpointError where there is nothing to serve."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +66,7 @@ class Reloader:
     Args:
         serving: filled here, read by others: the checkpoint that new puzzles of a task get.
         look_now: set by whoever knows that a CURRENT has moved.
+        on_change: called when another checkpoint is served, or a task no longer.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class Reloader:
         metrics: WorkerMetrics,
         serving: dict[str, CheckpointInfo],
         look_now: threading.Event,
+        on_change: Callable[[], None],
     ) -> None:
         self._registry, self._loader, self._engine, self._metrics = registry, loader, engine, metrics
-        self.serving, self._look_now = serving, look_now
+        self.serving, self._look_now, self._on_change = serving, look_now, on_change
         self.status: dict[str, LoadStatus] = {}
         self.tables: dict[str, Table] = {}
         self._open = True
@@ -153,6 +156,7 @@ class Reloader:
         self.serving[task], self.tables[task] = info, table
         self._engine.install(table)
         self._metrics.slots_occupied.labels(task).set_function(lambda: self._engine.held(task))
+        self._on_change()
 
     def _withdraw(self, task: str) -> None:
         old = self.serving.pop(task)
@@ -162,6 +166,7 @@ class Reloader:
         self._metrics.checkpoint_info.remove(task, old.version, old.sha256)
         self._metrics.runner_info.remove_by_labels({"task": task})
         self._metrics.slots.labels(task).set(0)
+        self._on_change()
         log.info("task withdrawn: it has no current checkpoint any more", extra={"task": task})
 
     def _note(self, task: str, version: str, start: float, error: CheckpointError | None) -> None:

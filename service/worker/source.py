@@ -85,6 +85,10 @@ class BrokerSource:
     def stop_fetching(self) -> None:
         """Take nothing more and say so; what the engine has still gets its answer."""
         self._holdings.stop()
+        self.announce()
+
+    def announce(self) -> None:
+        """Say soon what has become of this worker. May be called from any thread."""
         self._holdings.hurry()
 
     def hand_back(self, works: Sequence[Work]) -> None:

@@ -60,6 +60,16 @@ def test_a_new_task_is_served_and_a_withdrawn_one_is_drained(desk: Desk, hire: H
     assert worker.metric("hrm_slots", task="sudoku") == 0
 
 
+def test_all_tasks_are_loaded_before_a_worker_is_ready(
+    hire: Hire, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker.reload.POLL_S", 60.0)  # nobody loads later what is missing
+    stub_registry(registry.writable, "maze")
+    worker = hire(checkpoints=registry.writable)
+    until(lambda: worker.worker.ready() != "loading checkpoints")
+    assert serves(worker) == ["maze/stub", "sudoku/stub"]
+
+
 def test_a_worker_serves_the_tasks_that_it_is_told_to(desk: Desk, hire: Hire, registry: Registry) -> None:
     stub_registry(registry.writable, "maze")
     worker, other = (hire(checkpoints=registry.writable, tasks=(task,)) for task in ("sudoku", "maze"))
