@@ -80,7 +80,7 @@ class Registry:
 
     def __init__(self, roots: Sequence[Path], only: Collection[str] = ()) -> None:
         self.roots = list(dict.fromkeys(root.resolve() for root in roots))
-        self._only = frozenset(only)
+        self.only = frozenset(only)
 
     @property
     def writable(self) -> Path:
@@ -90,7 +90,7 @@ class Registry:
     def tasks(self) -> list[str]:
         """Tasks to be served: with a CURRENT version, and among those it was opened for."""
         found = {path.parent.name for root in self.roots for path in root.glob(f"*/{CURRENT_FILE}")}
-        return sorted(name for name in found if valid_name(name) and (not self._only or name in self._only))
+        return sorted(name for name in found if valid_name(name) and (not self.only or name in self.only))
 
     def all_tasks(self) -> list[str]:
         """Tasks with any version, in use or not."""

@@ -92,7 +92,12 @@ class Reloader:
         refused = [error for task in tasks if (error := self.refresh(task))]
         if not self.serving:
             roots = ", ".join(str(root) for root in self._registry.roots)
-            raise refused[0] if refused else CheckpointError(f"there is no checkpoint in {roots}: train or import one")
+            of = f" of {', '.join(sorted(self._registry.only))}" if self._registry.only else ""
+            raise (
+                refused[0]
+                if refused
+                else CheckpointError(f"there is no checkpoint{of} in {roots}: train or import one")
+            )
 
     def start(self) -> None:
         """Begin to follow the registry."""

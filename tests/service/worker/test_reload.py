@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from worker_lab import Hired, all_done, submit, until
 
-from benchmarks.stub import stub_registry
+from benchmarks.stub import StubLoader, StubRunner, stub_registry
+from model.checkpoint import CheckpointError
 from model.registry import Registry
 from model.tasks import get_task
 from service.broker.records import JobState
 from service.schemas import SolveRequest
+from service.settings import Settings
+from service.worker.main import Worker
 from tests.service.broker.broker_lab import Desk, new_job
 
 Hire = Callable[..., Hired]
@@ -70,6 +73,13 @@ def test_all_tasks_are_loaded_before_a_worker_is_ready(
     assert serves(worker) == ["maze/stub", "sudoku/stub"]
 
 
+def test_a_worker_that_is_told_to_serve_what_is_not_there_names_it(settings: Settings, registry: Registry) -> None:
+    own = settings.model_copy(update={"checkpoints": registry.writable, "tasks": ("mazze",)})
+    worker = Worker(own, "worker", StubLoader(own, StubRunner))
+    with pytest.raises(CheckpointError, match="no checkpoint of mazze in"):
+        worker.run()
+
+
 def test_a_worker_serves_the_tasks_that_it_is_told_to(desk: Desk, hire: Hire, registry: Registry) -> None:
     stub_registry(registry.writable, "maze")
     worker, other = (hire(checkpoints=registry.writable, tasks=(task,)) for task in ("sudoku", "maze"))
@@ -85,10 +95,12 @@ def test_a_busy_task_is_fed_while_another_one_is_idle(
 ) -> None:
     stub_registry(registry.writable, "maze")
     monkeypatch.setattr("service.worker.fetch.IDLE_WAIT_S", 120.0)
-    hire(checkpoints=registry.writable, slots=2)
+    worker = hire(checkpoints=registry.writable, slots=2)
     names = [f"p{n}" for n in range(40)]
     submit(desk, *names)
     until(all_done(desk, *names))
+    assert worker.finished("act") == len(names)
+    assert worker.metric("hrm_requests_finished_total", task="maze", reason="act") == 0, "it was idle all the while"
     monkeypatch.setattr("service.worker.fetch.IDLE_WAIT_S", 0.1)
     submit_maze(desk, "the end of the wait")
     submit(desk, "here, too")
