@@ -88,7 +88,7 @@ def over_http(
 
 
 @contextmanager
-def service(checkpoints: Path, slots: int) -> Iterator[Cluster]:
+def whole_service(checkpoints: Path, slots: int) -> Iterator[Cluster]:
     """This service: one API process, one worker, Valkey."""
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -103,7 +103,7 @@ def service(checkpoints: Path, slots: int) -> Iterator[Cluster]:
 @contextmanager
 def served(checkpoints: Path, slots: int) -> Iterator[str]:
     """Where this service listens."""
-    with service(checkpoints, slots) as cluster:
+    with whole_service(checkpoints, slots) as cluster:
         yield cluster.url
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.cluster import Node
 from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.load import Run, closed_loop, open_loop
-from benchmarks.peers import service
+from benchmarks.peers import whole_service
 from benchmarks.ways import run_engine
 from model.checkpoint import CheckpointInfo
 from service.engine.choice import segment_s
@@ -73,7 +73,7 @@ def device_times(worker: Node) -> dict[int, NDArray[np.float64]]:
     }
 
 
-def as_run(before: Mapping[int, NDArray[np.float64]], after: Mapping[int, NDArray[np.float64]]) -> SegmentTime:
+def times_between(before: Mapping[int, NDArray[np.float64]], after: Mapping[int, NDArray[np.float64]]) -> SegmentTime:
     """t(n) of the segments between two looks at a worker."""
     spent = {rows: total - before.get(rows, 0.0) for rows, total in sorted(after.items())}
     mean = {rows: seconds / count for rows, (count, seconds) in spent.items() if count}
@@ -114,7 +114,7 @@ def main() -> None:
     engine_per_s, t, runner = alone(info, queue, slots)
     rng = np.random.default_rng(0)
     rows = []
-    with service(arguments.checkpoints, slots) as cluster:
+    with whole_service(arguments.checkpoints, slots) as cluster:
         url, (worker,) = cluster.url, cluster.ready("worker")
         asyncio.run(closed_loop(url, bodies.__getitem__, arguments.callers, min(len(bodies), 2 * slots)))  # warms up
         saturated = asyncio.run(closed_loop(url, bodies.__getitem__, arguments.callers, len(bodies)))
@@ -125,7 +125,7 @@ def main() -> None:
             before = device_times(worker)
             run = asyncio.run(open_loop(url, asked, arrivals))
             segments = [body["segments"] for body in run.bodies]
-            own = as_run(before, device_times(worker))
+            own = times_between(before, device_times(worker))
             rows.append(open_row(share, run, *(simulate(arrivals, segments, each, slots) for each in (t, own))))
     figures: dict[str, object] = {
         "capacity, puzzles/s through HTTP and Redis": saturated.per_s,

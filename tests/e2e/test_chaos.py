@@ -54,7 +54,7 @@ def solve_undisturbed(cluster: Cluster, requests: Sequence[SolveRequest], folder
     """What `hrm solve` says of them, in one quiet process of the same shape."""
     puzzles, answers = folder / "puzzles.ndjson", folder / "answers.jsonl"
     puzzles.write_text("\n".join(request.model_dump_json(exclude_defaults=True) for request in requests))
-    command = [*HRM, "solve", "--task", "sudoku", "--file", str(puzzles), "--output", str(answers)]
+    command = [*HRM, "solve", "--task", TASK, "--file", str(puzzles), "--output", str(answers)]
     subprocess.run(command, env=os.environ | cluster.environment, check=True, capture_output=True)
     return [json.loads(line)["solution"] for line in answers.read_text().splitlines()]
 
