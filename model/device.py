@@ -22,7 +22,7 @@ class DeviceError(RuntimeError):
 def ask_for_huge_pages() -> None:
     """Have torch ask Linux for huge pages, unless the environment says otherwise; to be called before torch allocates.
 
-    What is allocated and freed in every segment then costs a five-hundredth of the page faults.
+    What is allocated and freed in every segment then costs fewer page faults (docs/performance.md, "Memory").
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 

@@ -23,6 +23,7 @@ from service.schemas import Lane
 
 _TIMEOUT_S = 5.0
 _MOST_WAITING = 64
+"""Blocking connections, opened when they are needed; a task more than that waits for its turn to wait."""
 
 
 class RedisWorkerBroker:
