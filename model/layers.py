@@ -133,7 +133,8 @@ class Block(nn.Module):
         if self.attends:
             mixed = self.self_attn(x, rotary)
         else:
-            mixed = self.mlp_t(x.transpose(1, 2)).transpose(1, 2)
+            # Contiguous: else the products are batched ones with a copy of the weights for each row.
+            mixed = self.mlp_t(x.transpose(1, 2).contiguous()).transpose(1, 2)
         x = rms_norm(x + mixed, self.eps, self.mixer_norm_dim)
         return rms_norm(x + self.mlp(x), self.eps)
 

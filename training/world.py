@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from model.device import ask_for_huge_pages, pick_device
+from model.device import pick_device, tune_allocator
 from training.errors import RunError
 
 
@@ -90,7 +90,7 @@ def join_world(device: str = "auto") -> Iterator[World]:
     Raises:
         DeviceError: The device is not there.
     """
-    ask_for_huge_pages()
+    tune_allocator()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=pick_device(device))

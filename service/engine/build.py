@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from model.checkpoint import CheckpointError, CheckpointInfo, Precision
-from model.device import DeviceError, ask_for_huge_pages, pick_device, pick_dtype
+from model.device import DeviceError, pick_device, pick_dtype, tune_allocator
 from model.weights import load_model
 from service.engine.choice import Choices, circumstances, faster
 from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
@@ -29,7 +29,7 @@ class Builder:
     def __init__(self, settings: Settings) -> None:
         """Raises DeviceError where the device, the backend or the compiler that was asked for is not there."""
         self._settings = settings
-        ask_for_huge_pages()
+        tune_allocator()
         self.device = pick_device(settings.device)
         self.backends = self._possible_backends()
         self.compiled = "torch" in self.backends and self._choose_mode()

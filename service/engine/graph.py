@@ -106,10 +106,14 @@ def unpack(packed: NDArray[np.uint8], shape: int, device_s: float) -> Readback:
 
 
 @cache
-def compiled_graph() -> Graph:
-    """`segment_graph` compiled once for any number of rows above one; an architecture adds a variant of its own."""
+def compiled_graph(device_type: str) -> Graph:
+    """`segment_graph` compiled once for any number of rows above one; an architecture adds a variant of its own.
+
+    On a CPU its kernels are called from C++, which frees the interpreter for the host's threads during the segment; on
+    CUDA the calls are captured in graphs anyway.
+    """
     torch._dynamo.config.recompile_limit = 64
-    compiled: Graph = torch.compile(segment_graph, dynamic=True)
+    compiled: Graph = torch.compile(segment_graph, dynamic=True, options={"cpp_wrapper": device_type == "cpu"})
     return compiled
 
 

@@ -69,7 +69,7 @@ class TorchRunner:
             min_segments=zeros(),
             max_segments=zeros(),
         )
-        self._graph = compiled_graph() if compiled else segment_graph
+        self._graph = compiled_graph(self.device.type) if compiled else segment_graph
         self._run = CudaGraphs(self._step) if self.graphs else self._step
         self._turns = turns_of(self.device, size, packed_width(length))
         self._launched = np.empty(0, dtype=np.intp)
