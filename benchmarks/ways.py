@@ -131,7 +131,7 @@ def admit(runner: Runner, batch: Sequence[Work]) -> None:
     )
 
 
-def bare_segment_s(runner: Runner, segments: int = 20) -> float:
-    """Median seconds that the device takes for one segment of all slots, with nothing around it."""
+def bare_segment_s(runner: Runner, segments: int = 40) -> float:
+    """Mean seconds that the device takes for one segment of all slots, with nothing around it."""
     assert isinstance(runner, TorchRunner)
-    return float(np.median([segment_s(runner, runner.size) for _ in range(segments)]))
+    return float(np.mean([segment_s(runner, runner.size) for _ in range(segments)]))

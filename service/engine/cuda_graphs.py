@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Step = Callable[[Tensor | None], Tensor]
-"""Runs one segment of the rows at an index (None: of all rows) in place; gives what the host wants to know."""
+Step = Callable[[Tensor], Tensor]
+"""Runs one segment of the rows at an index in place; gives what the host wants to know."""
 
 _REHEARSALS = 3
 """Runs before a capture, in which libraries choose their kernels and take their memory."""
@@ -36,21 +36,19 @@ class CudaGraphs:
     def __init__(self, step: Step) -> None:
         self._step = step
         self._pool = torch.cuda.graph_pool_handle()
-        self._captured: dict[int | None, tuple[torch.cuda.CUDAGraph, Tensor | None, Tensor]] = {}
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
-    def __call__(self, index: Tensor | None) -> Tensor:
+    def __call__(self, index: Tensor) -> Tensor:
         """Run the step; `index` lies on the device."""
-        rows = None if index is None else len(index)
-        if rows not in self._captured:
-            self._captured[rows] = self._capture(index)
-        graph, own_index, packed = self._captured[rows]
-        if own_index is not None and index is not None:
-            own_index.copy_(index)
+        if len(index) not in self._captured:
+            self._captured[len(index)] = self._capture(index)
+        graph, own_index, packed = self._captured[len(index)]
+        own_index.copy_(index)
         graph.replay()
         return packed
 
-    def _capture(self, index: Tensor | None) -> tuple[torch.cuda.CUDAGraph, Tensor | None, Tensor]:
-        own_index = None if index is None else index.clone()
+    def _capture(self, index: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        own_index = index.clone()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,21 +17,62 @@ from model.act import halts, wants_to_halt
 from model.config import HaltRule
 from model.hrm import HRM, Carry
 from model.probability import confidence
-from service.engine.runner import Readback
+from service.engine.runner import Admission, Readback
 
+_COUNTS = 3
+"""Numbers in a row of `Rows.numbers` after the cells."""
 _NUMBERS, _FLAGS = 5 * 4, 2
-"""Bytes a row."""
+"""Bytes a row that is read back."""
 
 
 class Rows(NamedTuple):
     """What the host said about n rows when they were admitted, and how far they are."""
 
-    tokens: Tensor  # [n, L]
-    predicted: Tensor  # [n, L]
+    numbers: Tensor  # [n, 2 L + 3] int64, see `row_numbers`
     puzzle_vectors: Tensor  # [n, puzzle_emb_ndim]
-    segments: Tensor  # run so far
-    min_segments: Tensor
-    max_segments: Tensor
+
+    @property
+    def tokens(self) -> Tensor:
+        """The puzzles, [n, L]."""
+        return self.numbers[:, : self._length]
+
+    @property
+    def predicted(self) -> Tensor:
+        """Which cells count for the confidence, [n, L] booleans."""
+        return self.numbers[:, self._length : -_COUNTS].bool()
+
+    @property
+    def segments(self) -> Tensor:
+        """Segments run so far, [n]."""
+        return self.numbers[:, -3]
+
+    @property
+    def min_segments(self) -> Tensor:
+        """Before so many the Q-head ends nothing, [n]."""
+        return self.numbers[:, -2]
+
+    @property
+    def max_segments(self) -> Tensor:
+        """After so many the row has halted, [n]."""
+        return self.numbers[:, -1]
+
+    @property
+    def _length(self) -> int:
+        return (self.numbers.shape[1] - _COUNTS) // 2
+
+
+def row_numbers(admission: Admission) -> NDArray[np.int64]:
+    """What the host says about k rows, in one array, so that it travels in one copy: [k, 2 L + 3].
+
+    Tokens, predicted cells, segments run so far (none), and the least and the most of them.
+    """
+    counts = [np.zeros_like(admission.min_segments), admission.min_segments, admission.max_segments]
+    return np.concatenate([admission.tokens, admission.predicted, np.stack(counts, axis=1)], axis=1, dtype=np.int64)
+
+
+def numbers_width(length: int) -> int:
+    """How many numbers a row has of a puzzle of that length."""
+    return 2 * length + _COUNTS
 
 
 class Said(NamedTuple):
@@ -55,16 +96,41 @@ class SegmentResult(NamedTuple):
     numbers: Tensor  # [n, 5]: q_halt, q_continue, confidence, residual_H, residual_L, in fp32
 
 
-Graph = Callable[[HRM, Carry, Rows], SegmentResult]
+Segment = Callable[[Carry, Rows], SegmentResult]
+"""Runs one segment of n rows, wherever they came from."""
+Step = Callable[[HRM, Carry, Rows, Tensor], Tensor]
+"""`segment_step`, eager or compiled."""
 
 
-def segment_graph(model: HRM, carry: Carry, rows: Rows) -> SegmentResult:
-    """Run one segment. The weights are inputs, so that a graph compiled for one bank serves the other."""
+def segment_step(model: HRM, carry: Carry, rows: Rows, index: Tensor) -> Tensor:
+    """`in_place` with torch. The weights are inputs, so that a graph compiled for one bank serves the other."""
+    return in_place(partial(segment_result, model), carry, rows, index)
+
+
+def in_place(segment: Segment, carry: Carry, rows: Rows, index: Tensor) -> Tensor:
+    """Run one segment of the slots at `index` [n], of all slots' state; gives what `pack` makes of it, [n, 22 + L]."""
+    result = segment(Carry(*(z[index] for z in carry)), Rows(*(column[index] for column in rows)))
+    for z, after in zip(carry, result.carry, strict=True):
+        z[index] = after
+    rows.segments[index] += 1
+    return pack(result)
+
+
+def segment_result(model: HRM, carry: Carry, rows: Rows) -> SegmentResult:
+    """Run one segment of n rows."""
+    carry = begun(model, carry, rows)
     after, output = model.reason(carry, model.embed(rows.tokens, rows.puzzle_vectors))
     answer = output.logits.argmax(-1)
     sure = confidence(output.logits, answer, rows.predicted, model.config.loss)
     residuals = [(new - old).float().square().sum((1, 2)).sqrt() for new, old in zip(after, carry, strict=True)]
     return judged(Said(after, answer, output.q_halt, output.q_continue, sure, *residuals), rows, model.config.halt_rule)
+
+
+def begun(model: HRM, carry: Carry, rows: Rows) -> Carry:
+    """The state that n rows go on from: where no segment was run yet, the one that every puzzle starts from."""
+    fresh = (rows.segments == 0)[:, None, None]
+    starts = (model.H_init, model.L_init)
+    return Carry(*(torch.where(fresh, start.to(z.dtype), z) for start, z in zip(starts, carry, strict=True)))
 
 
 def judged(said: Said, rows: Rows, rule: HaltRule) -> SegmentResult:
@@ -106,14 +172,14 @@ def unpack(packed: NDArray[np.uint8], shape: int, device_s: float) -> Readback:
 
 
 @cache
-def compiled_graph(device_type: str) -> Graph:
-    """`segment_graph` compiled once for any number of rows above one; an architecture adds a variant of its own.
+def compiled_step(device_type: str) -> Step:
+    """`segment_step` compiled once for any number of rows above one; an architecture adds a variant of its own.
 
     On a CPU its kernels are called from C++, which frees the interpreter for the host's threads during the segment; on
     CUDA the calls are captured in graphs anyway.
     """
     torch._dynamo.config.recompile_limit = 64
-    compiled: Graph = torch.compile(segment_graph, dynamic=True, options={"cpp_wrapper": device_type == "cpu"})
+    compiled: Step = torch.compile(segment_step, dynamic=True, options={"cpp_wrapper": device_type == "cpu"})
     return compiled
 
 

@@ -11,7 +11,7 @@ from model.device import DeviceError
 from model.hrm import HRM, Carry
 from model.onnx_graph import OUTPUTS, segment_model
 from model.probability import confidence
-from service.engine.graph import Rows, Said, SegmentResult, judged
+from service.engine.graph import Rows, Said, SegmentResult, begun, in_place, judged
 from service.engine.torch_runner import TorchRunner
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -38,10 +38,15 @@ class OnnxRunner(TorchRunner):
         model = segment_model(self.model, self.dtype)
         self._session = open_session(model.SerializeToString(), self.device, self.dtype)
 
-    def segment(self, carry: Carry, rows: Rows) -> SegmentResult:
+    def _step(self, index: Tensor) -> Tensor:
+        """One segment of the slots at `index`; gives what the host wants to know."""
+        return in_place(self._segment, self._carry, self._rows, index)
+
+    def _segment(self, carry: Carry, rows: Rows) -> SegmentResult:
         """Run one segment of n rows; the halting rule is torch's."""
+        carry = begun(self.model, carry, rows)
         binding = self._session.io_binding()
-        inputs = {"tokens": rows.tokens, "z_H": carry.z_H, "z_L": carry.z_L}
+        inputs = {"tokens": rows.tokens.contiguous(), "z_H": carry.z_H, "z_L": carry.z_L}
         if self.model.config.puzzle_emb_ndim:
             inputs["puzzle_vectors"] = rows.puzzle_vectors
         outputs = self._outputs(carry, rows)
@@ -69,7 +74,7 @@ class OnnxRunner(TorchRunner):
         outputs = {name: rows.puzzle_vectors.new_empty(len(rows.tokens)) for name in OUTPUTS}
         outputs |= {"next_z_H": torch.empty_like(carry.z_H), "next_z_L": torch.empty_like(carry.z_L)}
         outputs["logits"] = carry.z_H.new_empty(*rows.tokens.shape, self.model.config.vocab_size)
-        outputs["answer"] = torch.empty_like(rows.tokens, dtype=torch.uint8)
+        outputs["answer"] = rows.tokens.new_empty(rows.tokens.shape, dtype=torch.uint8)
         return outputs
 
 

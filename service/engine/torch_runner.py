@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from model.checkpoint import CheckpointInfo
-from model.hrm import HRM, Carry
+from model.hrm import HRM
 from model.weights import load_weights
 from service.engine.cuda_graphs import CudaGraphs, bucket, buckets
-from service.engine.graph import Rows, SegmentResult, compiled_graph, pack, packed_width, segment_graph, unpack
+from service.engine.graph import Rows, compiled_step, numbers_width, packed_width, row_numbers, segment_step, unpack
 from service.engine.runner import Admission, Readback, Slots
 from service.engine.turns import turns_of
 
@@ -56,23 +56,15 @@ class TorchRunner:
         self.graphs = graphs and self.device.type == "cuda"
         self._size, length = size, model.config.seq_len
 
-        def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(size + 1, *shape, dtype=dtype, device=self.device)
-
-        self._fresh = model.initial_carry(1, dtype)
         self._carry = model.initial_carry(size + 1, dtype)
         self._rows = Rows(
-            tokens=zeros(length),
-            predicted=torch.ones(size + 1, length, dtype=torch.bool, device=self.device),
-            puzzle_vectors=zeros(model.config.puzzle_emb_ndim, dtype=torch.float32),
-            segments=zeros(),
-            min_segments=zeros(),
-            max_segments=zeros(),
+            numbers=torch.ones(size + 1, numbers_width(length), dtype=torch.int64, device=self.device),
+            puzzle_vectors=torch.zeros(size + 1, model.config.puzzle_emb_ndim, device=self.device),
         )
-        self._graph = compiled_graph(self.device.type) if compiled else segment_graph
+        self._segment_step = compiled_step(self.device.type) if compiled else segment_step
         self._run = CudaGraphs(self._step) if self.graphs else self._step
         self._turns = turns_of(self.device, size, packed_width(length))
-        self._launched = np.empty(0, dtype=np.intp)
+        self._launched = 0
 
     @property
     def size(self) -> int:
@@ -85,41 +77,27 @@ class TorchRunner:
         No slot may be busy.
         """
         load_weights(self.model, info)
-        self._fresh = self.model.initial_carry(1, self.dtype)
 
     @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
         """Put fresh puzzles into slots."""
         slots = torch.from_numpy(admission.slots).to(self.device)
-        fresh = Rows(
-            tokens=torch.from_numpy(admission.tokens.astype(np.int64)),
-            predicted=torch.from_numpy(admission.predicted),
-            puzzle_vectors=self.model.puzzle_vectors(torch.from_numpy(admission.puzzle_ids)),
-            segments=torch.zeros(len(slots), dtype=torch.int64),
-            min_segments=torch.from_numpy(admission.min_segments),
-            max_segments=torch.from_numpy(admission.max_segments),
-        )
-        for column, values in zip(self._rows, fresh, strict=True):
-            column[slots] = values.to(self.device)
-        for z, start in zip(self._carry, self._fresh, strict=True):
-            z[slots] = start
+        self._rows.numbers[slots] = torch.from_numpy(row_numbers(admission)).to(self.device)
+        if self.model.config.puzzle_emb_ndim:
+            vectors = self.model.puzzle_vectors(torch.from_numpy(admission.puzzle_ids))
+            self._rows.puzzle_vectors[slots] = vectors.to(self.device)
 
     def launch(self, slots: Slots) -> None:
         """Start one segment of these slots."""
-        self._launched = slots
-        rows = self._shape(len(slots))
-        index: Tensor | None = None
-        if rows < self._size:
-            padded = np.full(rows, self._size)
-            padded[: len(slots)] = slots
-            index = torch.from_numpy(padded).to(self.device)
-        self._turns.start(partial(self._run, index))
+        self._launched = len(slots)
+        padded = np.full(self._shape(len(slots)), self._size)
+        padded[: len(slots)] = slots
+        self._turns.start(partial(self._run, torch.from_numpy(padded).to(self.device)))
 
     def collect(self) -> Readback:
         """Wait for the segment; an error in it is raised here."""
         packed, device_s = self._turns.wait()
-        shape, slots = len(packed), self._launched
-        return unpack(packed[slots] if shape == self._size else packed[: len(slots)], shape, device_s)
+        return unpack(packed[: self._launched], len(packed), device_s)
 
     def warm_up(self) -> None:
         """Run the shapes that will be used once, so that no request waits for a compiler or a capture."""
@@ -152,10 +130,6 @@ class TorchRunner:
         """How segments are run."""
         return ("compiled" if self.compiled else "eager") + (", CUDA graphs" if self.graphs else "")
 
-    def segment(self, carry: Carry, rows: Rows) -> SegmentResult:
-        """Run one segment of n rows, wherever they came from."""
-        return self._graph(self.model, carry, rows)
-
     def _shape(self, rows: int) -> int:
         """How many rows the device runs where `rows` have work."""
         if self.fixed_batch:
@@ -165,12 +139,6 @@ class TorchRunner:
         # A graph compiled for one row alone would be another one: a single puzzle runs in the shape of two.
         return min(self._size, max(rows, 2)) if self.compiled else rows
 
-    def _step(self, index: Tensor | None) -> Tensor:
-        """One segment of the rows at `index`, or of all slots, in place; gives what the host wants to know."""
-        at = slice(self._size) if index is None else index
-        carry = Carry(*(z[at] for z in self._carry))
-        result = self.segment(carry, Rows(*(column[at] for column in self._rows)))
-        for z, after in zip(self._carry, result.carry, strict=True):
-            z[at] = after
-        self._rows.segments[at] += 1
-        return pack(result)
+    def _step(self, index: Tensor) -> Tensor:
+        """One segment of the slots at `index`; gives what the host wants to know."""
+        return self._segment_step(self.model, self._carry, self._rows, index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
 from typing import Protocol
 
 import numpy as np
@@ -39,15 +40,20 @@ def turns_of(device: torch.device, rows: int, width: int) -> Turns:
 
 
 class ThreadTurns:
-    """A thread of its own computes, while the engine's thread does the host's work."""
+    """A thread of its own computes, while the engine's thread does the host's work.
+
+    `start` returns when that thread runs: it would else wait for the interpreter, as long as the host's work keeps it.
+    """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._pending: Future[tuple[Bytes, float]] | None = None
+        self._running = Semaphore(0)
 
     def start(self, work: Work) -> None:
         """Hand it to the thread."""
-        self._pending = self._thread.submit(_timed, work)
+        self._pending = self._thread.submit(_timed, work, self._running.release)
+        self._running.acquire()
 
     def wait(self) -> tuple[Bytes, float]:
         """Wait for the thread."""
@@ -62,7 +68,8 @@ class ThreadTurns:
 
 
 @torch.inference_mode()
-def _timed(work: Work) -> tuple[Bytes, float]:
+def _timed(work: Work, begin: Callable[[], None]) -> tuple[Bytes, float]:
+    begin()
     start = time.perf_counter()
     packed = work().cpu().numpy()
     return packed, time.perf_counter() - start
