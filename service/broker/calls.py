@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from typing import Any, cast
 
 import redis
+from redis.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -16,12 +18,18 @@ from service.broker.script import Argument, Command, Script
 
 
 class Calls:
-    """Runs scripts and commands on a client, and knows which may be repeated."""
+    """Runs scripts and commands for threads, and knows which may be repeated.
+
+    It keeps as many connections open as threads ever called at the same time. What redis-py does around each command
+    besides (a pool, retries that are off, metrics) takes as long as the command.
+    """
 
     def __init__(self, client: redis.Redis, *, url: str, tag: str) -> None:
+        """Connect at the first call, as `client` does; its replies are read as it reads them."""
         self._client = client
         self._url = url
         self._tag = tag
+        self._idle: deque[Connection] = deque()
         self.troubled_at = -math.inf
         """When Redis last failed a call, also one that was repeated with success; by the monotonic clock."""
 
@@ -51,7 +59,9 @@ class Calls:
             raise broker_error(self._url, error) from error
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; no call may be under way."""
+        while self._idle:
+            self._idle.pop().disconnect()
         self._client.close()
 
     def _send(self, command: Command, *, repeat: bool) -> Any:
@@ -64,8 +74,18 @@ class Calls:
             return self._send_once(command)
 
     def _send_once(self, command: Command) -> Any:
+        connection = self._connection()
         try:
-            return cast(Any, self._client.execute_command(*command))
+            connection.send_command(*command)
+            return self._client.parse_response(connection, command[0])
         except (RedisConnectionError, RedisTimeoutError):
             self.troubled_at = time.monotonic()
             raise
+        finally:
+            self._idle.append(connection)
+
+    def _connection(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return cast(Connection, self._client.connection_pool.make_connection())

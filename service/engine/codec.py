@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from model.calibration import Calibration
 from model.checkpoint import CheckpointInfo
 from model.tasks import PuzzleError, Tokens, Verdict
 from model.tasks.vote import Candidate
@@ -83,8 +84,8 @@ def adapt(work: Work, info: CheckpointInfo) -> Work:
 
 def decode(outcomes: Sequence[Outcome]) -> list[Answer | Problem]:
     """Check and write out what ended, in the same order; the checker looks at all answers of a task at once."""
-    verdicts = _verdicts(outcomes)
-    return [_decode(outcome, verdict) for outcome, verdict in zip(outcomes, verdicts, strict=True)]
+    said = zip(outcomes, _verdicts(outcomes), _confidences(outcomes), strict=True)
+    return [_decode(outcome, verdict, confidence) for outcome, verdict, confidence in said]
 
 
 def bad_puzzle(error: PuzzleError) -> Problem:
@@ -123,10 +124,24 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[Verdict]:
     return verdicts
 
 
-def _decode(outcome: Outcome, verdict: Verdict) -> Answer | Problem:
+def _confidences(outcomes: Sequence[Outcome]) -> list[float]:
+    """How likely each answer is exact where its checkpoint is calibrated; else what the network's tokens say."""
+    confidences = [outcome.confidence for outcome in outcomes]
+    groups: dict[Calibration, list[int]] = defaultdict(list)
+    for index, outcome in enumerate(outcomes):
+        if outcome.work.info.calibration is not None:
+            groups[outcome.work.info.calibration].append(index)
+    for calibration, indices in groups.items():
+        raw, q_halt = [confidences[i] for i in indices], [outcomes[i].q_halt for i in indices]
+        for index, probability in zip(indices, calibration.probability(raw, q_halt).tolist(), strict=True):
+            confidences[index] = probability
+    return confidences
+
+
+def _decode(outcome: Outcome, verdict: Verdict, confidence: float) -> Answer | Problem:
     if outcome.error is not None:
         return ProblemKind.INTERNAL.problem(outcome.error)
-    answer = None if outcome.tokens is None else _answer(outcome, verdict)
+    answer = None if outcome.tokens is None else _answer(outcome, verdict, confidence)
     if outcome.halted_by is not HaltedBy.DEADLINE:
         return answer or ProblemKind.INTERNAL.problem("no segment was run")
     spent = f"the deadline passed after {outcome.segments} segments"
@@ -135,7 +150,7 @@ def _decode(outcome: Outcome, verdict: Verdict) -> Answer | Problem:
     return ProblemKind.DEADLINE.problem(spent, answer=answer.model_dump(mode="json"))
 
 
-def _answer(outcome: Outcome, verdict: Verdict) -> Answer:
+def _answer(outcome: Outcome, verdict: Verdict, confidence: float) -> Answer:
     work, spent = outcome.work, outcome.spent
     return Answer(
         id=work.id,
@@ -151,20 +166,12 @@ def _answer(outcome: Outcome, verdict: Verdict) -> Answer:
         total_segments=spent.segments if spent else outcome.segments,
         symmetry=spent.symmetry if spent else "identity",
         votes=[_vote(work, candidate) for candidate in spent.votes] if spent and spent.votes else None,
-        confidence=_confidence(outcome),
+        confidence=confidence,
         q_halt=outcome.q_halt,
         q_continue=outcome.q_continue,
         timing=Timing(queue_s=round(outcome.queue_s, 6), solve_s=round(outcome.solve_s, 6)),
         trace=_trace(outcome) if work.request.trace else None,
     )
-
-
-def _confidence(outcome: Outcome) -> float:
-    """How likely the answer is exact where the checkpoint is calibrated; else what the network's tokens say."""
-    calibration = outcome.work.info.calibration
-    if calibration is None:
-        return outcome.confidence
-    return float(calibration.probability(outcome.confidence, outcome.q_halt))
 
 
 def _vote(work: Work, candidate: Candidate) -> Vote:

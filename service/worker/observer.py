@@ -28,8 +28,9 @@ class WorkerObserver:
         metrics.segment_duration.labels(str(segment.shape)).observe(segment.device_s)
         if segment.given_way:
             metrics.lost_segments.labels(segment.task, "gave_way").inc(segment.given_way)
+        refill_gap = metrics.refill_gap.labels(segment.task)
         for gap in segment.gaps:
-            metrics.refill_gap.labels(segment.task).observe(gap)
+            refill_gap.observe(gap)
         metrics.last_step.set_to_current_time()
 
     def retired(self, table: Table) -> None:
