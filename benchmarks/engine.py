@@ -6,10 +6,10 @@ Three ways to answer puzzles, each through the same runner:
   engine          the service's loop: a slot is filled again in the segment after it halts
   static M_max    batches in which every row runs all segments (upstream's way)
   static last     batches that run until the last row has halted
-The bound is what the bare segment allows: slots / seconds of a segment of all slots / mean segments. An engine that runs
-out of puzzles empties its slots in as many segments as the longest needs, so there are many; the static ways, whose
-rate does not depend on their number, get the first quarter. Each round is compared with the bare segments right before
-and after the engine's run: a machine that others share is not the same a minute later.
+The bound is what the bare segment allows: slots / seconds of a segment of all slots / mean segments. An engine that
+runs out of puzzles empties its slots in as many segments as the longest needs, so there are many; the static ways,
+whose rate does not depend on their number, get the first quarter. Each round is compared with the bare segments right
+before and after the engine's run: a machine that others share is not the same a minute later.
 """
 
 from __future__ import annotations

@@ -82,7 +82,6 @@ class Check:
         }
         if self.device.type == "cuda":
             found["memory taken MB, at most"] = torch.cuda.max_memory_allocated() / 1e6
-        runner.close()
         return found
 
     def shipped(self) -> Figures:
@@ -100,7 +99,6 @@ class Check:
         runner = table.runner
         assert isinstance(runner, TorchRunner)
         bound = self.slots / median_s(runner, self.slots) / counted.mean_segments
-        runner.close()
         return {
             "shipped checkpoint, puzzles/s": len(queue) / seconds,
             "bound of its bare segment, puzzles/s": bound,
@@ -116,7 +114,6 @@ class Check:
                 runner = self.runner(self.first, compiled=compiled, graphs=graphs)
                 one, full = (1e3 * median_s(runner, n) for n in (1, self.slots))
                 found[f"{runner.mode}: ms at 1 row, at all"] = f"{one:.4g}, {full:.4g}"
-                runner.close()
         return found
 
     def alone(self) -> Figures:
@@ -130,7 +127,6 @@ class Check:
             runner.collect()
             spent.append(time.perf_counter() - start)
         kernels = kernels_s(runner)
-        runner.close()
         p50 = float(np.median(spent))
         return {
             "p50 of one puzzle's segment, ms": 1e3 * p50,
@@ -148,8 +144,6 @@ class Check:
         swapped, expected = said(runner, self.slots), said(fresh, self.slots)
         runner.load(self.first)
         back = said(runner, self.slots)
-        runner.close()
-        fresh.close()
         return {
             "hot swap, ms": 1e3 * seconds,
             "after the swap it says what a fresh runner says": _verdict(same(swapped, expected)),
@@ -164,11 +158,9 @@ class Check:
         full = said(runner, self.slots)
         order = rng.permutation(self.slots)
         shuffled = said(runner, self.slots, order)
-        runner.close()
         fixed = self.runner(self.first, compiled=self.compiles, fixed_batch=True)
         crowd = said(fixed, self.slots)
         solo = said(fixed, 1)
-        fixed.close()
         return {
             "shuffled: bitwise the same": _verdict(same([a[order] for a in full], shuffled)),
             "solo in a fixed batch: bitwise the same": _verdict(same([a[:1] for a in crowd], solo)),
@@ -197,8 +189,6 @@ class Check:
             "ONNX fp32 ms at all, torch eager fp32": f"{1e3 * median_s(theirs, self.slots):.4g}, "
             f"{1e3 * median_s(ours, self.slots):.4g}",
         }
-        ours.close()
-        theirs.close()
         return found
 
 

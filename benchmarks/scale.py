@@ -54,7 +54,6 @@ def slots(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
                 "runs with": runner.backend,
             }
         )
-        runner.close()
     return rows
 
 
@@ -108,8 +107,6 @@ def tasks(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
             }
         )
         engine.drain(0.0)
-        for runner in runners:
-            runner.close()
     return rows
 
 
@@ -169,7 +166,6 @@ def sequence(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
                     "taken MB": ((used_memory(device) or 0) - before) / 1e6,
                 }
             )
-            runner.close()
     return rows
 
 

@@ -15,6 +15,7 @@ from model.weights import load_model
 from service.engine.choice import Choices, circumstances, faster
 from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
 from service.engine.torch_runner import TorchRunner
+from service.engine.turns import apart
 from service.packages import onnx_installed
 from service.settings import Settings, variable
 
@@ -71,8 +72,6 @@ class Builder:
         measured = {f"{name} ({runners[name].mode}) ms": round(value, 3) for name, value in ms.items()}
         log.info("backend chosen", extra={"backend": chosen, "why": "its segment is the fastest here", **measured})
         self._choices.put(known, chosen)
-        for name in runners.keys() - {chosen}:
-            runners[name].close()
         return runners[chosen]
 
     def asked(self, info: CheckpointInfo) -> Precision | None:
@@ -84,7 +83,7 @@ class Builder:
     def _fast_dtype(self) -> torch.dtype:
         if self.backends == ["onnx"] and self.device.type == "cpu":
             return torch.float32
-        return pick_dtype("auto", self.device)
+        return apart(lambda: pick_dtype("auto", self.device))
 
     def _able(self, info: CheckpointInfo) -> list[Backend]:
         """The backends that have the dtype that a checkpoint asks for; raises CheckpointError where none has."""
@@ -130,18 +129,20 @@ class Builder:
         return possible
 
     def _warm(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
-        runner = self._make(backend, info, size, dtype)
-        try:
+        def make() -> TorchRunner:
+            runner = self._make(backend, info, size, dtype)
             runner.warm_up()
+            return runner
+
+        try:
+            return apart(make)
         except compiler_errors() as error:
-            runner.close()
             reason = first_line(error)
             if self._settings.compile == "on":
                 raise CheckpointError(f"{info.path}: cannot be compiled here: {reason}") from None
             log.warning("compiling failed; going on without", extra={"reason": reason})
             self.compiled = False
             return self._warm(backend, info, size, dtype)
-        return runner
 
     def _make(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
         fixed_batch = self._settings.fixed_batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from functools import partial
 from math import nan
 
 import torch
@@ -17,6 +18,7 @@ from service.engine.codec import encode
 from service.engine.runner import Runner
 from service.engine.table import Table
 from service.engine.torch_runner import TorchRunner
+from service.engine.turns import apart
 from service.engine.work import Work
 from service.schemas import SolveRequest
 from service.settings import Settings
@@ -88,7 +90,7 @@ class Loader:
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
             if runner.model.config == info.architecture and self._asked[runner] == self._builder.asked(info):
-                runner.load(info)
+                apart(partial(runner.load, info))
                 self._idle.remove(runner)
                 return runner
         size = self._settings.slots or _SLOTS[self._device.type]

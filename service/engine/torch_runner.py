@@ -78,9 +78,11 @@ class TorchRunner:
         """
         load_weights(self.model, info)
 
-    @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
         """Put fresh puzzles into slots."""
+        self._turns.before(partial(self._admit, admission))
+
+    def _admit(self, admission: Admission) -> None:
         slots = torch.from_numpy(admission.slots).to(self.device)
         self._rows.numbers[slots] = torch.from_numpy(row_numbers(admission)).to(self.device)
         if self.model.config.puzzle_emb_ndim:
@@ -100,19 +102,17 @@ class TorchRunner:
         return unpack(packed[: self._launched], len(packed), device_s)
 
     def warm_up(self) -> None:
-        """Run the shapes that will be used once, so that no request waits for a compiler or a capture."""
+        """Run the shapes that will be used once, so that no request waits for a compiler or a capture.
+
+        No slot may be busy.
+        """
         every = buckets(self._size) if self.graphs else {1, min(2, self._size), self._size}
         shapes = sorted({self._shape(rows) for rows in every}, reverse=self.graphs)
         for number, rows in enumerate(shapes, start=1):
             start = time.perf_counter()
-            self.launch(np.arange(rows))
-            self.collect()
+            self._turns.rehearse(partial(self._run, torch.arange(rows, device=self.device)))
             seconds = round(time.perf_counter() - start, 2)
             log.info("warmed up", extra={"rows": rows, "shape": f"{number}/{len(shapes)}", "seconds": seconds})
-
-    def close(self) -> None:
-        """Give the device back."""
-        self._turns.close()
 
     def describe(self) -> dict[str, object]:
         """Backend, device, dtype and mode."""

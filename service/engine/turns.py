@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Semaphore
-from typing import Protocol
+from functools import cache
+from threading import Semaphore, Thread
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+T = TypeVar("T")
 Work = Callable[[], Tensor]
 """Runs a segment; gives [n, width] bytes on the device."""
 Bytes = NDArray[np.uint8]
 
 
+def apart(call: Callable[[], T]) -> T:
+    """What `call` gives or raises, run in a thread that then ends; for all of torch's work that is not a segment's.
+
+    OpenMP keeps a team of threads for every thread that ever wanted one. While there are more of them than cores, they
+    all go to sleep at every barrier, of which a segment has hundreds: one of two rows then takes three times as long.
+    So only the thread of the segments may have one for long.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except BaseException as error:
+            result.set_exception(error)
+
+    thread = Thread(target=run, name="apart", daemon=True)
+    thread.start()
+    found = result.result()
+    thread.join()
+    return found
+
+
+@cache
+def device_thread() -> ThreadPoolExecutor:
+    """The thread of this process that computes segments where the device has none of its own."""
+    return ThreadPoolExecutor(1, thread_name_prefix="device")
+
+
 class Turns(Protocol):
     """One segment at a time."""
+
+    def rehearse(self, work: Work) -> None:
+        """Run a segment in the calling thread, and wait: the first one of its shape may take a compiler's time."""
+        ...
+
+    def before(self, work: Callable[[], None]) -> None:
+        """Have this done before the next segment."""
+        ...
 
     def start(self, work: Work) -> None:
         """Begin, and return while the device works."""
@@ -29,10 +67,6 @@ class Turns(Protocol):
         """The bytes, valid until the next `start`, and the seconds that the device took; raises what `work` raised."""
         ...
 
-    def close(self) -> None:
-        """Nothing will follow."""
-        ...
-
 
 def turns_of(device: torch.device, rows: int, width: int) -> Turns:
     """What suits a device, for at most `rows` rows of `width` bytes."""
@@ -40,19 +74,29 @@ def turns_of(device: torch.device, rows: int, width: int) -> Turns:
 
 
 class ThreadTurns:
-    """A thread of its own computes, while the engine's thread does the host's work.
+    """The device thread computes, while the engine's thread does the host's work.
 
     `start` returns when that thread runs: it would else wait for the interpreter, as long as the host's work keeps it.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._before: list[Callable[[], None]] = []
         self._pending: Future[tuple[Bytes, float]] | None = None
         self._running = Semaphore(0)
 
+    @torch.inference_mode()
+    def rehearse(self, work: Work) -> None:
+        """While the device thread goes on with others."""
+        work()
+
+    def before(self, work: Callable[[], None]) -> None:
+        """Keep it for the thread."""
+        self._before.append(work)
+
     def start(self, work: Work) -> None:
         """Hand it to the thread."""
-        self._pending = self._thread.submit(_timed, work, self._running.release)
+        before, self._before = self._before, []
+        self._pending = device_thread().submit(_timed, self._running.release, before, work)
         self._running.acquire()
 
     def wait(self) -> tuple[Bytes, float]:
@@ -62,14 +106,12 @@ class ThreadTurns:
         pending, self._pending = self._pending, None
         return pending.result()
 
-    def close(self) -> None:
-        """End the thread."""
-        self._thread.shutdown()
-
 
 @torch.inference_mode()
-def _timed(work: Work, begin: Callable[[], None]) -> tuple[Bytes, float]:
+def _timed(begin: Callable[[], None], before: Sequence[Callable[[], None]], work: Work) -> tuple[Bytes, float]:
     begin()
+    for each in before:
+        each()
     start = time.perf_counter()
     packed = work().cpu().numpy()
     return packed, time.perf_counter() - start
@@ -90,6 +132,16 @@ class CudaTurns:
         self._copied = torch.cuda.Event()
         self._rows = 0
 
+    def rehearse(self, work: Work) -> None:
+        """As any other."""
+        self.start(work)
+        self.wait()
+
+    @torch.inference_mode()
+    def before(self, work: Callable[[], None]) -> None:
+        """Put it on the device's stream."""
+        work()
+
     def start(self, work: Work) -> None:
         """Put everything on the device's streams."""
         with torch.inference_mode(), torch.cuda.device(self._device):
@@ -107,6 +159,3 @@ class CudaTurns:
         """Wait for the copy."""
         self._copied.synchronize()
         return self._pinned[: self._rows].numpy(), self._begun.elapsed_time(self._done) / 1e3
-
-    def close(self) -> None:
-        """Nothing runs on its own here."""

@@ -61,7 +61,6 @@ def test_auto_takes_the_faster_one_and_says_why(settings, info, timed, caplog, o
     assert (said.backend, getattr(said, "onnx (session) ms"), getattr(said, "torch (eager) ms")) == (
         taken, 1e3 * onnx, 1e3 * torch_,
     )  # fmt: skip
-    runner.close()
 
 
 def test_what_was_measured_is_remembered_until_something_changes(settings, info, timed):
@@ -70,13 +69,11 @@ def test_what_was_measured_is_remembered_until_something_changes(settings, info,
         asked.clear()
         runner = Builder(settings).build(info, slots)
         assert (runner.backend, bool(asked)) == ("onnx", measured)
-        runner.close()
 
 
 def test_a_real_measurement_comes_to_a_choice(settings, info):
     runner = Builder(settings).build(info, 4)
     assert runner.backend in ("torch", "onnx")
-    runner.close()
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
@@ -101,7 +98,6 @@ def test_what_is_asked_for_is_taken(settings, info):
     for backend in ("torch", "onnx"):
         runner = Builder(changed(settings, backend=backend)).build(info, 4)
         assert runner.describe()["backend"] == backend
-        runner.close()
 
 
 @pytest.mark.parametrize(
@@ -125,19 +121,16 @@ def test_a_checkpoint_may_ask_for_its_dtype(settings, info):
     for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
         runner = Builder(changed(settings, precision="auto", backend="torch")).build(asking(info, precision), 4)
         assert runner.dtype == dtype
-        runner.close()
 
 
 def test_the_setting_overrides_what_a_checkpoint_asks_for(settings, info):
     runner = Builder(changed(settings, precision="fp32", backend="torch")).build(asking(info, "bf16"), 4)
     assert runner.dtype == torch.float32
-    runner.close()
 
 
 def test_bf16_that_a_checkpoint_asks_for_is_not_left_to_a_backend_without_it(settings, info):
     runner = Builder(changed(settings, precision="auto")).build(asking(info, "bf16"), 4)
     assert (runner.backend, runner.dtype) == ("torch", torch.bfloat16)
-    runner.close()
     with pytest.raises(CheckpointError, match="asks for bf16, and ONNX Runtime computes in fp32 on a CPU"):
         Builder(changed(settings, precision="auto", backend="onnx")).build(asking(info, "bf16"), 4)
 
@@ -155,7 +148,6 @@ def test_a_machine_without_a_compiler_gets_onnx_runtime_and_is_told(settings, in
     runner = Builder(changed(settings, compile="auto")).build(info, 4)
     assert runner.backend == "onnx"
     assert "no compiler on this machine: ONNX Runtime runs the segments" in caplog.text
-    runner.close()
 
 
 class Fallen:
@@ -185,8 +177,6 @@ def test_a_bank_that_was_given_back_is_used_again(settings, info, backend):
     assert loader.load(info).runner is first.runner
     assert second.runner is not first.runner
     assert loader.describe()["backend"] == backend
-    for table in (first, second):
-        table.runner.close()
 
 
 @pytest.mark.parametrize("rule", ["halt_over_continue", "halt_over_zero"])
@@ -195,7 +185,6 @@ def test_the_settings_say_what_halts_a_puzzle(settings, info, rule):
     table = Loader(changed(settings, backend="torch", halt_rule=rule)).load(info)
     assert (table.info.architecture.halt_rule, table.runner.model.config.halt_rule) == (rule, rule)
     assert table.info.name == info.name
-    table.runner.close()
 
 
 def test_few_buckets_cover_every_number_of_rows():

@@ -20,16 +20,8 @@ BACKENDS = [
 
 @pytest.fixture(params=BACKENDS)
 def backend(request):
-    """Makes a runner of a network; closes them all in the end."""
-    made = []
-
-    def make(model, **options):
-        made.append(request.param(model, **options))
-        return made[-1]
-
-    yield make
-    for runner in made:
-        runner.close()
+    """Makes a runner of a network."""
+    return request.param
 
 
 def history(runner, slot, puzzle, neighbours, segments=4):
@@ -139,7 +131,6 @@ def test_every_backend_agrees_with_eager_torch_at_any_number_of_rows(backend):
                 np.testing.assert_allclose(getattr(said, name), getattr(repeated, name), rtol=1e-4, atol=1e-4)
             assert (said.tokens == repeated.tokens).mean() > 0.99
             assert len(said.tokens) == len(repeated.tokens) == len(rows)
-    eager.close()
 
 
 @pytest.mark.slow
@@ -152,5 +143,4 @@ def test_a_graph_compiled_for_one_bank_serves_the_other():
         runner.admit(admission(range(SIZE), range(SIZE)))
         with torch.compiler.set_stance("default" if runner is runners[0] else "fail_on_recompile"):
             shown.append(run(runner, range(SIZE)))
-        runner.close()
     assert not np.array_equal(shown[0].tokens, shown[1].tokens)

@@ -28,7 +28,6 @@ def test_onnx_runtime_answers_as_torch_does():
         runner = kind(load_model(info, torch.device("cpu"), torch.float32), 64, torch.float32)
         _, counted = run_engine(Table(info, runner), works(info, puzzles))
         ended.append({outcome.work.id: outcome for outcome in counted.outcomes})
-        runner.close()
     by_torch, by_onnx = ended
     assert [by_onnx[name].segments for name in by_torch] == [outcome.segments for outcome in by_torch.values()]
     differing = [name for name, by in by_torch.items() if not np.array_equal(by.tokens, by_onnx[name].tokens)]
