@@ -15,7 +15,6 @@ from model.weights import load_model
 from service.engine.choice import Choices, circumstances, faster
 from service.engine.graph import can_compile, compiler_errors, keep_compiled_in
 from service.engine.torch_runner import TorchRunner
-from service.engine.turns import apart
 from service.packages import onnx_installed
 from service.settings import Settings, variable
 
@@ -83,7 +82,7 @@ class Builder:
     def _fast_dtype(self) -> torch.dtype:
         if self.backends == ["onnx"] and self.device.type == "cpu":
             return torch.float32
-        return apart(lambda: pick_dtype("auto", self.device))
+        return pick_dtype("auto", self.device)
 
     def _able(self, info: CheckpointInfo) -> list[Backend]:
         """The backends that have the dtype that a checkpoint asks for; raises CheckpointError where none has."""
@@ -129,13 +128,9 @@ class Builder:
         return possible
 
     def _warm(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
-        def make() -> TorchRunner:
-            runner = self._make(backend, info, size, dtype)
-            runner.warm_up()
-            return runner
-
+        runner = self._make(backend, info, size, dtype)
         try:
-            return apart(make)
+            runner.warm_up()
         except compiler_errors() as error:
             reason = first_line(error)
             if self._settings.compile == "on":
@@ -143,6 +138,7 @@ class Builder:
             log.warning("compiling failed; going on without", extra={"reason": reason})
             self.compiled = False
             return self._warm(backend, info, size, dtype)
+        return runner
 
     def _make(self, backend: str, info: CheckpointInfo, size: int, dtype: torch.dtype) -> TorchRunner:
         fixed_batch = self._settings.fixed_batch

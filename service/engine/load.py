@@ -50,6 +50,9 @@ class Loader:
         Raises:
             CheckpointError: it is damaged, does not fit into memory, or fails its canaries.
         """
+        return apart(partial(self._load, info))
+
+    def _load(self, info: CheckpointInfo) -> Table:
         start = time.perf_counter()
         info.verify()
         if self._settings.halt_rule != "auto":
@@ -90,7 +93,7 @@ class Loader:
     def _bank(self, info: CheckpointInfo) -> TorchRunner:
         for runner in self._idle:
             if runner.model.config == info.architecture and self._asked[runner] == self._builder.asked(info):
-                apart(partial(runner.load, info))
+                runner.load(info)
                 self._idle.remove(runner)
                 return runner
         size = self._settings.slots or _SLOTS[self._device.type]

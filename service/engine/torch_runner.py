@@ -78,11 +78,9 @@ class TorchRunner:
         """
         load_weights(self.model, info)
 
+    @torch.inference_mode()
     def admit(self, admission: Admission) -> None:
         """Put fresh puzzles into slots."""
-        self._turns.before(partial(self._admit, admission))
-
-    def _admit(self, admission: Admission) -> None:
         slots = torch.from_numpy(admission.slots).to(self.device)
         self._rows.numbers[slots] = torch.from_numpy(row_numbers(admission)).to(self.device)
         if self.model.config.puzzle_emb_ndim:
@@ -110,7 +108,8 @@ class TorchRunner:
         shapes = sorted({self._shape(rows) for rows in every}, reverse=self.graphs)
         for number, rows in enumerate(shapes, start=1):
             start = time.perf_counter()
-            self._turns.rehearse(partial(self._run, torch.arange(rows, device=self.device)))
+            self.launch(np.arange(rows))
+            self.collect()
             seconds = round(time.perf_counter() - start, 2)
             log.info("warmed up", extra={"rows": rows, "shape": f"{number}/{len(shapes)}", "seconds": seconds})
 

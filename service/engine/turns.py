@@ -1,12 +1,11 @@
-"""How the host starts a segment and waits for it, once for devices that run in a thread and once for CUDA."""
+"""How the host starts a segment and waits for it, once for devices that are the host and once for CUDA."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from threading import Semaphore, Thread
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -25,7 +24,7 @@ def apart(call: Callable[[], T]) -> T:
 
     OpenMP keeps a team of threads for every thread that ever wanted one. While there are more of them than cores, they
     all go to sleep at every barrier, of which a segment has hundreds: one of two rows then takes three times as long.
-    So only the thread of the segments may have one for long.
+    So only the thread that runs the segments may have one for long.
     """
     result: Future[T] = Future()
 
@@ -42,22 +41,8 @@ def apart(call: Callable[[], T]) -> T:
     return found
 
 
-@cache
-def device_thread() -> ThreadPoolExecutor:
-    """The thread of this process that computes segments where the device has none of its own."""
-    return ThreadPoolExecutor(1, thread_name_prefix="device")
-
-
 class Turns(Protocol):
     """One segment at a time."""
-
-    def rehearse(self, work: Work) -> None:
-        """Run a segment in the calling thread, and wait: the first one of its shape may take a compiler's time."""
-        ...
-
-    def before(self, work: Callable[[], None]) -> None:
-        """Have this done before the next segment."""
-        ...
 
     def start(self, work: Work) -> None:
         """Begin, and return while the device works."""
@@ -70,51 +55,32 @@ class Turns(Protocol):
 
 def turns_of(device: torch.device, rows: int, width: int) -> Turns:
     """What suits a device, for at most `rows` rows of `width` bytes."""
-    return CudaTurns(device, rows, width) if device.type == "cuda" else ThreadTurns()
+    return CudaTurns(device, rows, width) if device.type == "cuda" else HostTurns()
 
 
-class ThreadTurns:
-    """The device thread computes, while the engine's thread does the host's work.
+class HostTurns:
+    """The calling thread computes, when it is waited for.
 
-    `start` returns when that thread runs: it would else wait for the interpreter, as long as the host's work keeps it.
+    Handing a segment to another thread and back would take longer than all that the host could do meanwhile: who
+    fetches, decodes and publishes does it in threads of its own.
     """
 
     def __init__(self) -> None:
-        self._before: list[Callable[[], None]] = []
-        self._pending: Future[tuple[Bytes, float]] | None = None
-        self._running = Semaphore(0)
-
-    @torch.inference_mode()
-    def rehearse(self, work: Work) -> None:
-        """While the device thread goes on with others."""
-        work()
-
-    def before(self, work: Callable[[], None]) -> None:
-        """Keep it for the thread."""
-        self._before.append(work)
+        self._work: Work | None = None
 
     def start(self, work: Work) -> None:
-        """Hand it to the thread."""
-        before, self._before = self._before, []
-        self._pending = device_thread().submit(_timed, self._running.release, before, work)
-        self._running.acquire()
+        """Remember it."""
+        self._work = work
 
+    @torch.inference_mode()
     def wait(self) -> tuple[Bytes, float]:
-        """Wait for the thread."""
-        if self._pending is None:
+        """Do it."""
+        if self._work is None:
             raise RuntimeError("waited for what was not started")
-        pending, self._pending = self._pending, None
-        return pending.result()
-
-
-@torch.inference_mode()
-def _timed(begin: Callable[[], None], before: Sequence[Callable[[], None]], work: Work) -> tuple[Bytes, float]:
-    begin()
-    for each in before:
-        each()
-    start = time.perf_counter()
-    packed = work().cpu().numpy()
-    return packed, time.perf_counter() - start
+        work, self._work = self._work, None
+        start = time.perf_counter()
+        packed = work().cpu().numpy()
+        return packed, time.perf_counter() - start
 
 
 class CudaTurns:
@@ -131,16 +97,6 @@ class CudaTurns:
         self._begun, self._done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         self._copied = torch.cuda.Event()
         self._rows = 0
-
-    def rehearse(self, work: Work) -> None:
-        """As any other."""
-        self.start(work)
-        self.wait()
-
-    @torch.inference_mode()
-    def before(self, work: Callable[[], None]) -> None:
-        """Put it on the device's stream."""
-        work()
 
     def start(self, work: Work) -> None:
         """Put everything on the device's streams."""

@@ -67,9 +67,8 @@ class Fetcher:
                 continue
             try:
                 claims = self._broker.take({task: gap.wanted}, {task: gap.ahead})
-                if claims:
-                    self._accept(claims)
-                else:
+                self._accept(claims)
+                if len(claims) < gap.wanted:  # the queue was empty: to ask again at once would be in vain
                     self._broker.wait_for_work([task], IDLE_WAIT_S)
             except BrokerError as error:
                 self._redis_failed("take", error)
