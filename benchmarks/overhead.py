@@ -1,11 +1,12 @@
 """What everything but the network costs: API, queue and worker, with a STUB that halts at once in the network's place.
 
-    python -m benchmarks.overhead [--requests 20000] [--callers 64] [--api-processes 1] [--segment-s 0] [--json FILE]
+    python -m benchmarks.overhead [--requests 20000] [--callers 192] [--api-processes 1] [--segment-s 0] [--json FILE]
 
 No figure here says how fast puzzles are solved: the stub knows one answer by heart. It says what a solved puzzle costs
 beside the solving, on one machine that runs all processes and the load generator. A stub that takes no time hands
 puzzles over one by one; with `--segment-s 0.01` it takes as long as a GPU does for hundreds of rows, and what halts
-together is settled together.
+together is settled together. Three callers a slot keep the queue filled; with fewer (`--callers 64`) there is less to
+take and to finish at a time, and a request costs more.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ async def measure(
 def main() -> None:
     parser = options(__doc__, checkpoints=False, file=False)
     parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--callers", type=int, default=192)
     parser.add_argument("--api-processes", type=int, default=1)
     parser.add_argument("--segment-s", type=float, default=0.0, help="seconds that the stub takes")
     arguments = parser.parse_args()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.profile [--slots 64] [--puzzles 1024] [--json FILE]
 
-The engine's thread works while the device does: what it does between `launch` and `collect` costs nothing as long as
-the device is the slower one. What it does from the end of `collect` to `launch` (settle and refill) keeps it waiting.
+What the engine's thread does from the end of `collect` to `launch` (settle and refill) keeps the device waiting. What
+it does between `launch` and `collect` costs nothing on a GPU; on a CPU the same thread computes, and it counts as well.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.common import options, origin, puzzles, report, shipped, works
@@ -27,19 +28,20 @@ PARTS = {
     "settle": "halting, deadlines, slots freed",
     "refill": "slots filled, puzzles sent to the device",
     "launch": "the next segment started",
-    "publish": "answers decoded and checked, while the device works",
+    "publish": "what ended handed to the thread that decodes and checks",
 }
 
 
 class Counted(Saturated):
-    """Decodes what ends, as a worker does, and adds up the device's time."""
+    """Has a thread decode what ends, as a worker does, and adds up the device's time."""
 
+    decoder = ThreadPoolExecutor(1)
     device_s = 0.0
     segments = 0
 
     def publish(self, outcomes: Sequence[Outcome]) -> None:
         super().publish(outcomes)
-        decode(outcomes)
+        self.decoder.submit(decode, outcomes)
 
     def segment(self, segment: Segment) -> None:
         super().segment(segment)

@@ -84,6 +84,8 @@ def registry(settings: Settings) -> str:
         raise Trouble(
             f"{variable('default_task')}: no checkpoint of {settings.default_task!r}, only {', '.join(tasks)}"
         )
+    if missing := sorted(set(settings.tasks or ()) - set(tasks)):
+        raise Doubt(f"{variable('tasks')}: no checkpoint of {', '.join(missing)} yet, only of {', '.join(tasks)}")
     return f"{', '.join(tasks)}: as published"
 
 

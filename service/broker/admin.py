@@ -52,7 +52,7 @@ class QueueAdmin:
         """
         self._config = config
         self._keys = Keys(config.namespace)
-        client = connect(config.url, name="hrm-admin", timeout_s=_TIMEOUT_S, connections=2)
+        client = connect(config.url, name="hrm-admin", timeout_s=_TIMEOUT_S)
         self._calls = Calls(client, url=config.url, tag=self._keys.tag)
 
     def ping(self) -> None:

@@ -53,18 +53,17 @@ def place(url: str) -> str:
     return f"{scheme}://{location}" if rest else url
 
 
-def connect(url: str, *, name: str, timeout_s: float, connections: int) -> redis.Redis:
-    """A client for threads; its pool holds `connections`, and whoever finds none free waits.
+def connect(url: str, *, name: str, timeout_s: float) -> redis.Redis:
+    """A client for threads; its pool holds one connection, and whoever does not find it free waits.
 
     Args:
         url: Where the server is.
         name: What `CLIENT LIST` shows.
         timeout_s: How long an answer may take; above the longest BLOCK.
-        connections: The most connections at a time.
     """
     pool = redis.BlockingConnectionPool.from_url(
         check_url(url),
-        max_connections=connections,
+        max_connections=1,
         timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=timeout_s,

@@ -159,7 +159,7 @@ class EmbeddedServer:
         ]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], binary: Path, log_start: int) -> None:
-        client = connect(self.url, name="hrm-embedded", timeout_s=1.0, connections=1)
+        client = connect(self.url, name="hrm-embedded", timeout_s=1.0)
         until = time.monotonic() + READY_TIMEOUT_S
         try:
             while True:

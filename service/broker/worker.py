@@ -22,8 +22,6 @@ from service.broker.script import ANNOUNCE, FINISH, HAND_BACK, HAND_OVER, RENEW,
 from service.schemas import Lane
 
 _TIMEOUT_S = 5.0
-_MOST_WAITING = 64
-"""Blocking connections, opened when they are needed; a task more than that waits for its turn to wait."""
 
 
 class RedisWorkerBroker:
@@ -48,10 +46,9 @@ class RedisWorkerBroker:
         self._config = config
         self._keys = Keys(config.namespace)
         name = f"hrm-worker-{worker_id}"
-        self._client = connect(config.url, name=name, timeout_s=_TIMEOUT_S, connections=4)
-        # One waits for control messages, and one for the work of each task.
-        self._blocking = connect(config.url, name=name, timeout_s=BLOCKING_TIMEOUT_S, connections=_MOST_WAITING)
-        self._calls = Calls(self._client, url=config.url, tag=self._keys.tag)
+        client = connect(config.url, name=name, timeout_s=_TIMEOUT_S)
+        self._blocking = connect(config.url, name=name, timeout_s=BLOCKING_TIMEOUT_S)
+        self._calls = Calls(client, url=config.url, tag=self._keys.tag)
         self._waits = Calls(self._blocking, url=config.url, tag=self._keys.tag)
         self._marks: dict[str, str] = {}
         self._subscription: PubSub | None = None
@@ -180,10 +177,7 @@ class RedisWorkerBroker:
         return self._uptime_s() > lease_s
 
     def _uptime_s(self) -> int:
-        try:
-            return int(self._client.info("server")["uptime_in_seconds"])
-        except RedisError as error:
-            raise broker_error(self._config.url, error) from error
+        return int(self._calls.command("INFO", "server")["uptime_in_seconds"])
 
     def _unsubscribe(self) -> None:
         if self._subscription is not None:

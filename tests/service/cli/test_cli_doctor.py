@@ -79,6 +79,7 @@ def test_a_wrong_password_is_said_and_not_shown(examine: Callable[..., tuple[int
         ),
         ("serve", {"QEUE_LIMIT": "7"}, "variables", "doubt", "HRM_QEUE_LIMIT: no such setting"),
         ("serve", {"DEFAULT_TASK": "maze"}, "registry", "WRONG", "HRM_DEFAULT_TASK: no checkpoint of 'maze'"),
+        ("worker", {"TASKS": "sudoku,sudko"}, "registry", "doubt", "HRM_TASKS: no checkpoint of sudko yet"),
         ("serve", {"STATE_DIR": "/proc/none"}, "state", "WRONG", "HRM_STATE_DIR: /proc/none cannot be written to"),
         ("worker", {"DEVICE": "cuda:99"}, "device", "WRONG", "HRM_DEVICE: device 'cuda:99' is not there"),
         ("serve", {"TRACE_SAMPLE": "0.1"}, "traces", "doubt", "HRM_TRACE_SAMPLE: OTEL_EXPORTER_OTLP_ENDPOINT is not"),

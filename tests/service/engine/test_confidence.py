@@ -26,3 +26,10 @@ def test_with_one_it_is_the_probability_that_the_answer_is_exact() -> None:
     said = decode([outcome(calibration=calibration.to_dict())])[0].confidence
     assert said == pytest.approx(float(calibration.probability(0.9, 2.0)))
     assert said != 0.9
+
+
+def test_each_answer_has_the_calibration_of_its_own_checkpoint() -> None:
+    one, other = (Calibration(offset, by_confidence=0.5, by_q_halt=0.25) for offset in (-1.0, 1.0))
+    mixed = [outcome(calibration=one.to_dict()), outcome(), outcome(calibration=other.to_dict())]
+    said = [answer.confidence for answer in decode(mixed)]
+    assert said == pytest.approx([float(one.probability(0.9, 2.0)), 0.9, float(other.probability(0.9, 2.0))])
