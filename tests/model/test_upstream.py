@@ -380,7 +380,6 @@ def test_the_golden_checkpoint_gives_what_upstreams_network_gave(tmp_path: Path)
         assert np.array_equal(said.tokens, logits.argmax(-1))
         carry, output = network.segment(carry, tokens)
         np.testing.assert_allclose(output.logits.numpy(), logits, atol=1e-4, rtol=0)
-    runner.close()
     assert_same_tensors(export_upstream(info, tmp_path / "exported"), golden / "step_1000")
 
 
