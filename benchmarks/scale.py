@@ -124,7 +124,7 @@ def workers(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
         ):
             cluster.api()
             for _ in range(count):
-                cluster.worker(backend="auto", compile="auto", state_dir=load_settings().state_dir)
+                cluster.worker(backend="auto", compile="auto", precision="auto", state_dir=load_settings().state_dir)
             cluster.until_ready(api=1, worker=count)
             callers = 3 * count * arguments.slots
             asyncio.run(closed_loop(cluster.url, bodies.__getitem__, callers, min(len(bodies), callers)))

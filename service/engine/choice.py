@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import model
 from service.engine.runner import Admission
 from service.engine.torch_runner import TorchRunner
 
@@ -75,12 +76,19 @@ def segment_s(runner: TorchRunner, rows: int) -> float:
 
 
 def circumstances(**more: Any) -> dict[str, Any]:
-    """What a choice depends on: `more`, and the machine."""
-    return {**more, "machine": platform.machine(), "cpu": _cpu()}
+    """What a choice depends on: `more`, the machine, and our own code."""
+    return {**more, "machine": platform.machine(), "cpu": _cpu(), "code": _code()}
 
 
 def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code() -> str:
+    """Of what makes a segment: a change there may make another backend the faster one."""
+    folders = (Path(model.__file__).parent, Path(__file__).parent)
+    sources = sorted(path for folder in folders for path in folder.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _cpu() -> str:
