@@ -74,7 +74,7 @@ container-test: $(VENV)/.installed-deploy ## Build images, run them by compose a
 bench: $(VENV)/.installed-dev ## Measure the engine against static batches, with the shipped checkpoint
 	$(BIN)/python -m benchmarks.engine
 
-# The benchmarks of benchmarks/RESULTS.md, in its order; about an hour on two cores with nothing else running.
+# The benchmarks of benchmarks/RESULTS.md, in its order; about half an hour on two cores with nothing else running.
 BENCHMARKS := engine peers serve act profile
 AROUND := backends ops overhead queue_full swap checker fairness
 SCALES := slots tasks workers sequence
