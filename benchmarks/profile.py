@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.common import options, origin, puzzles, report, shipped, works
@@ -20,7 +20,7 @@ from service.engine.codec import decode
 from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
-from service.engine.work import Outcome
+from service.engine.work import Outcome, Work
 from service.settings import load_settings
 
 PARTS = {
@@ -35,13 +35,17 @@ PARTS = {
 class Counted(Saturated):
     """Has a thread decode what ends, as a worker does, and adds up the device's time."""
 
-    decoder = ThreadPoolExecutor(1)
     device_s = 0.0
     segments = 0
 
+    def __init__(self, waiting: deque[Work], slots: int) -> None:
+        super().__init__(waiting, slots)
+        self.decoder = ThreadPoolExecutor(1)
+        self.decoding: list[Future[object]] = []
+
     def publish(self, outcomes: Sequence[Outcome]) -> None:
         super().publish(outcomes)
-        self.decoder.submit(decode, outcomes)
+        self.decoding.append(self.decoder.submit(decode, outcomes))
 
     def segment(self, segment: Segment) -> None:
         super().segment(segment)
@@ -85,6 +89,8 @@ def main() -> None:
     while engine.tick() or source.waiting:
         pass
     wall = time.perf_counter() - start
+    for decoded in source.decoding:
+        decoded.result()  # raises what went wrong there
     spent["rest"] = wall - sum(spent.values())
     rows = [
         {

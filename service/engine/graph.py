@@ -129,8 +129,8 @@ def segment_result(model: HRM, carry: Carry, rows: Rows) -> SegmentResult:
 def begun(model: HRM, carry: Carry, rows: Rows) -> Carry:
     """The state that n rows go on from: where no segment was run yet, the one that every puzzle starts from."""
     fresh = (rows.segments == 0)[:, None, None]
-    starts = (model.H_init, model.L_init)
-    return Carry(*(torch.where(fresh, start.to(z.dtype), z) for start, z in zip(starts, carry, strict=True)))
+    start = model.initial_carry(1, carry.z_H.dtype)
+    return Carry(*(torch.where(fresh, first, z) for first, z in zip(start, carry, strict=True)))
 
 
 def judged(said: Said, rows: Rows, rule: HaltRule) -> SegmentResult:

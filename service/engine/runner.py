@@ -58,7 +58,7 @@ class Runner(Protocol):
         ...
 
     def launch(self, slots: Slots) -> None:
-        """Start one segment of these slots and return while the device runs it."""
+        """Start one segment of these slots and return while the device runs it; a CPU runs it in `collect`."""
         ...
 
     def collect(self) -> Readback:

@@ -57,6 +57,7 @@ class TorchRunner:
         self._size, length = size, model.config.seq_len
 
         self._carry = model.initial_carry(size + 1, dtype)
+        # Ones: tokens that every network knows, for the segments of the warm-up.
         self._rows = Rows(
             numbers=torch.ones(size + 1, numbers_width(length), dtype=torch.int64, device=self.device),
             puzzle_vectors=torch.zeros(size + 1, model.config.puzzle_emb_ndim, device=self.device),
