@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.cluster import Cluster
 from benchmarks.common import options, report
-from benchmarks.load import Run, closed_loop
+from benchmarks.load import Run, closed_loop, drive
 from benchmarks.stub import stub_registry
 from model.tasks import get_task
 from service.broker.config import BrokerConfig
@@ -87,11 +87,11 @@ async def through_the_queue_alone(cluster: Cluster, callers: int, requests: int)
     stop = threading.Event()
 
     def work() -> None:
+        wait_s = 0.0
         while not stop.is_set():
-            claims = worker.take({TASK: 64})
+            claims = worker.take({TASK: 64}, wait_s=wait_s)
             worker.finish([Finished(claim.id, claim.fence, JobState.DONE, answer) for claim in claims])
-            if not claims:
-                worker.wait_for_work([TASK], 0.1)
+            wait_s = 0.0 if claims else 0.1
 
     async def call() -> None:
         for _ in numbers:
@@ -168,7 +168,7 @@ def main() -> None:
                 cluster.api()
             cluster.stub_worker("--segment-s", str(arguments.segment_s))
             cluster.until_ready(api=arguments.api_processes, worker=1)
-            rows, figures = asyncio.run(measure(cluster, arguments.callers, arguments.requests))
+            rows, figures = drive(measure(cluster, arguments.callers, arguments.requests))
     setup = {"API processes": arguments.api_processes, "the network": f"a STUB of {arguments.segment_s:g} s"}
     title = f"overhead with a STUB for a network: {arguments.requests} requests, {arguments.callers} callers"
     report(title, rows, {**figures, **setup}, arguments.output)

@@ -16,7 +16,6 @@ Through HTTP, with one API process and one worker each, and the load generator o
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import signal
 import subprocess
@@ -31,7 +30,7 @@ import numpy as np
 
 from benchmarks.cluster import Cluster, cores, until
 from benchmarks.common import options, origin, puzzles, report, shipped, works
-from benchmarks.load import closed_loop
+from benchmarks.load import closed_loop, drive
 from benchmarks.ways import run_batches, run_engine
 from model.checkpoint import CheckpointInfo
 from model.tasks import Tokens
@@ -79,8 +78,8 @@ def over_http(
     for _ in range(rounds):
         for name, serving in ((SERVED, served), (LITSERVE, litserve)):
             with serving(checkpoints, slots) as url:
-                asyncio.run(closed_loop(url, bodies.__getitem__, callers, min(len(bodies), 2 * slots)))  # warms up
-                run = asyncio.run(closed_loop(url, bodies.__getitem__, callers, len(bodies)))
+                drive(closed_loop(url, bodies.__getitem__, callers, min(len(bodies), 2 * slots)))  # warms up
+                run = drive(closed_loop(url, bodies.__getitem__, callers, len(bodies)))
             per_s[name].append(run.per_s)
             solutions[name] = [body["solution"] for body in run.bodies]
     differing = sum(ours != theirs for ours, theirs in zip(solutions[SERVED], solutions[LITSERVE], strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.cluster import Cluster
 from benchmarks.common import options, report
-from benchmarks.load import Caller, Response
+from benchmarks.load import Caller, Response, drive
 from model.tasks import get_task
 from service.settings import load_settings
 
@@ -82,7 +82,7 @@ def main() -> None:
         cluster.api()
         cluster.worker(backend="auto", compile="auto", precision="auto", state_dir=load_settings().state_dir)
         cluster.until_ready(api=1, worker=1)
-        rows, figures = asyncio.run(measure(cluster, arguments.queue_limit, arguments.probes))
+        rows, figures = drive(measure(cluster, arguments.queue_limit, arguments.probes))
     report("a full queue says no, under a saturated engine", rows, figures, arguments.output)
 
 

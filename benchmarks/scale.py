@@ -6,7 +6,6 @@ python -m benchmarks.scale slots|tasks|workers|sequence [--json FILE]
 from __future__ import annotations
 
 import argparse
-import asyncio
 import tempfile
 import time
 from collections import Counter, deque
@@ -19,14 +18,15 @@ import torch
 
 from benchmarks.cluster import Cluster, cores
 from benchmarks.common import options, puzzles, report, shipped, works
-from benchmarks.load import closed_loop
-from benchmarks.ways import Saturated, bare_segment_s
+from benchmarks.load import closed_loop, drive
+from benchmarks.ways import Saturated, bare_segment_s, run_engine
 from model.checkpoint import CheckpointInfo
 from model.config import HRMConfig
 from model.device import pick_device, pick_dtype, used_memory
 from model.hrm import HRM
 from model.weights import memory_needed
 from service.engine.build import Builder
+from service.engine.load import Loader
 from service.engine.loop import Engine
 from service.engine.table import Segment, Table
 from service.engine.torch_runner import TorchRunner
@@ -111,29 +111,31 @@ def tasks(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
 
 
 def workers(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
-    """One to four worker processes with one thread each behind one API process, saturated."""
-    bodies = [
-        work.request.model_dump(mode="json", exclude_none=True)
-        for work in works(info, puzzles(info, arguments, arguments.puzzles))
-    ]
+    """A worker with all cores, then one to four with one thread each, behind one API process, saturated."""
+    queue = works(info, puzzles(info, arguments, arguments.puzzles))
+    bodies = [work.request.model_dump(mode="json", exclude_none=True) for work in queue]
+    alone_s, _ = run_engine(Loader(load_settings(slots=arguments.slots)).load(info), queue)
+    limits = {"slots": arguments.slots, "queue_limit": 100_000}
     rows: Rows = []
-    for count in (1, 2, 3, 4):
+    for count, threads in dict.fromkeys([(1, cores()), (1, 1), (2, 1), (3, 1), (4, 1)]):
         with (
             tempfile.TemporaryDirectory() as folder,
-            Cluster(Path(folder), arguments.checkpoints, slots=arguments.slots, queue_limit=100_000) as cluster,
+            Cluster(Path(folder), arguments.checkpoints, threads=threads, **limits) as cluster,
         ):
             cluster.api()
             for _ in range(count):
                 cluster.worker(backend="auto", compile="auto", precision="auto", state_dir=load_settings().state_dir)
             cluster.until_ready(api=1, worker=count)
             callers = 3 * count * arguments.slots
-            asyncio.run(closed_loop(cluster.url, bodies.__getitem__, callers, min(len(bodies), callers)))
-            run = asyncio.run(closed_loop(cluster.url, bodies.__getitem__, callers, len(bodies)))
+            drive(closed_loop(cluster.url, bodies.__getitem__, callers, min(len(bodies), callers)))
+            run = drive(closed_loop(cluster.url, bodies.__getitem__, callers, len(bodies)))
             resident = [node.process.memory_info().rss / 1e6 for node in cluster.ready("worker")]
         rows.append(
             {
                 "workers": count,
+                "threads of each": threads,
                 "puzzles/s": run.per_s,
+                "against the engine alone": run.per_s * alone_s / len(queue),
                 "p50 ms": 1e3 * float(np.median([response.seconds for response in run.responses])),
                 "MB a worker": float(np.mean(resident)),
                 "cores": cores(),

@@ -11,7 +11,6 @@ the cores with API, queue and load generator: what then remains is the waiting t
 
 from __future__ import annotations
 
-import asyncio
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cluster import Node
 from benchmarks.common import options, origin, puzzles, report, shipped, works
-from benchmarks.load import Run, closed_loop, open_loop
+from benchmarks.load import Run, closed_loop, drive, open_loop
 from benchmarks.peers import whole_service
 from benchmarks.ways import run_engine
 from model.checkpoint import CheckpointInfo
@@ -116,14 +115,14 @@ def main() -> None:
     rows = []
     with whole_service(arguments.checkpoints, slots) as cluster:
         url, (worker,) = cluster.url, cluster.ready("worker")
-        asyncio.run(closed_loop(url, bodies.__getitem__, arguments.callers, min(len(bodies), 2 * slots)))  # warms up
-        saturated = asyncio.run(closed_loop(url, bodies.__getitem__, arguments.callers, len(bodies)))
+        drive(closed_loop(url, bodies.__getitem__, arguments.callers, min(len(bodies), 2 * slots)))  # warms up
+        saturated = drive(closed_loop(url, bodies.__getitem__, arguments.callers, len(bodies)))
         for share in map(float, arguments.shares.split(",")):
             rate = share * saturated.per_s
             arrivals = np.cumsum(rng.exponential(1 / rate, int(rate * arguments.seconds))).tolist()
             asked = [bodies[n % len(bodies)] for n in range(len(arrivals))]
             before = device_times(worker)
-            run = asyncio.run(open_loop(url, asked, arrivals))
+            run = drive(open_loop(url, asked, arrivals))
             segments = [body["segments"] for body in run.bodies]
             own = times_between(before, device_times(worker))
             rows.append(open_row(share, run, *(simulate(arrivals, segments, each, slots) for each in (t, own))))

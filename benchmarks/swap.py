@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.cluster import Cluster, Node, cores
 from benchmarks.common import canary_puzzles, options, report, shipped
-from benchmarks.load import Response, Run, closed_loop
+from benchmarks.load import Response, Run, closed_loop, drive
 from model.checkpoint import CheckpointInfo
 from model.registry import Registry
 from service.settings import load_settings
@@ -133,7 +133,7 @@ def main() -> None:
             cluster.api()
             cluster.worker(**own)
             cluster.until_ready(api=1, worker=1)
-            kinds = asyncio.run(measure(cluster, swapper, arguments))
+            kinds = drive(measure(cluster, swapper, arguments))
     still, swapped = kinds["without swaps"], kinds["with swaps"]
     figures = {
         "p99 with swaps / without": swapped.p99 / still.p99,
