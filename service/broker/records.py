@@ -269,16 +269,15 @@ class WorkerBroker(Protocol):
     """So far, by task and event: what the queue ended by itself when this worker came by (`deadline`, `cancelled`,
     `unreadable`, `poison`), and what was taken from others (`handed_over`)."""
 
-    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None) -> list[Claim]:
-        """At most `room[task]` jobs of each task, high lane first; never blocks.
+    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None, wait_s: float = 0.0) -> list[Claim]:
+        """At most `room[task]` jobs of each task, high lane first.
 
         Of these the last `ahead[task]` are only fetched ahead: should this worker crash, it is not held against them
         before a renewal named them as seated. All others count as seated at once.
-        """
-        ...
 
-    def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
-        """Return when something was enqueued since the last `take`, or when `timeout_s` passed."""
+        With `wait_s` it first waits until something is enqueued that was not there at the last `take`, at most that
+        long and at most BLOCK_S.
+        """
         ...
 
     def renew(self, claims: Sequence[Claim], ahead: Collection[str] = ()) -> Renewal:

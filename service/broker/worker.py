@@ -18,7 +18,7 @@ from service.broker.config import BrokerConfig
 from service.broker.connection import BLOCK_S, BLOCKING_TIMEOUT_S, broker_error, connect
 from service.broker.keys import Keys
 from service.broker.records import Claim, ControlMessage, Finished, Renewal
-from service.broker.script import ANNOUNCE, FINISH, HAND_BACK, HAND_OVER, RENEW, TAKE, Argument
+from service.broker.script import ANNOUNCE, FINISH, HAND_BACK, HAND_OVER, RENEW, TAKE, Argument, Command
 from service.schemas import Lane
 
 _TIMEOUT_S = 5.0
@@ -53,35 +53,28 @@ class RedisWorkerBroker:
         self._marks: dict[str, str] = {}
         self._subscription: PubSub | None = None
 
-    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None) -> list[Claim]:
+    def take(self, room: Mapping[str, int], ahead: Mapping[str, int] | None = None, wait_s: float = 0.0) -> list[Claim]:
         """See WorkerBroker."""
-        arguments: list[Argument] = []
+        if not room:
+            return []
+        config = self._config
+        arguments: list[Argument] = [self.worker_id, config.high_per_normal, problems.DEADLINE, problems.UNREADABLE]
         for task, count in room.items():
             arguments += (task, count, (ahead or {}).get(task, 0))
-        if not arguments:
-            return []
-        claims, marks, counts = self._calls.run(
-            TAKE,
-            self.worker_id,
-            self._config.high_per_normal,
-            problems.DEADLINE,
-            problems.UNREADABLE,
-            *arguments,
-            repeat=False,
-        )
+        if wait_s:
+            claims, marks, counts = self._waits.run_after(self._wait(room, wait_s), TAKE, *arguments)
+        else:
+            claims, marks, counts = self._calls.run(TAKE, *arguments, repeat=False)
         self._marks.update((key.decode(), mark.decode()) for key, mark in marks)
         self._count(counts)
         return [_claim(fields) for fields in claims]
 
-    def wait_for_work(self, tasks: Sequence[str], timeout_s: float) -> None:
-        """See WorkerBroker."""
+    def _wait(self, tasks: Iterable[str], wait_s: float) -> Command:
+        """The command that blocks until something is enqueued."""
         keys = [key for task in tasks for key in self._keys.watched(task)]
         marks = [self._marks.get(key, "0-0") for key in keys]
-        until = time.monotonic() + timeout_s
-        while (left_s := until - time.monotonic()) > 0:
-            block_ms = max(1, int(min(left_s, BLOCK_S) * 1000))
-            if self._waits.command("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *keys, *marks):
-                return
+        block_ms = max(1, int(min(wait_s, BLOCK_S) * 1000))
+        return ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *keys, *marks)
 
     def renew(self, claims: Sequence[Claim], ahead: Collection[str] = ()) -> Renewal:
         """See WorkerBroker."""

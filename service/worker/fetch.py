@@ -62,15 +62,17 @@ class Fetcher:
             thread.join()
 
     def _fetch(self, task: str) -> None:
+        wait_s = 0.0
         while (gap := self._holdings.gap(task, IDLE_WAIT_S)) is not None:
             if not gap.wanted:
                 continue
             try:
-                claims = self._broker.take({task: gap.wanted}, {task: gap.ahead})
+                claims = self._broker.take({task: gap.wanted}, {task: gap.ahead}, wait_s)
+                # The queue was empty: to ask again at once would be in vain.
+                wait_s = IDLE_WAIT_S if len(claims) < gap.wanted else 0.0
                 self._accept(claims)
-                if len(claims) < gap.wanted:  # the queue was empty: to ask again at once would be in vain
-                    self._broker.wait_for_work([task], IDLE_WAIT_S)
             except BrokerError as error:
+                wait_s = 0.0
                 self._redis_failed("take", error)
 
     def _accept(self, claims: Sequence[Claim]) -> None:
@@ -89,7 +91,8 @@ class Fetcher:
             else:
                 self._metrics.requests_finished.labels(claim.task, "error").inc()
                 self._holdings.say(failed(claim, read))
-        self._holdings.accept(accepted)
+        if accepted:
+            self._holdings.accept(accepted)
 
     def _read(self, claim: Claim, info: CheckpointInfo, now: float) -> Work | Problem:
         """Validate again what came through Redis: whoever wrote it may have been of another version."""

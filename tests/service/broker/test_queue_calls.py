@@ -35,7 +35,7 @@ def test_threads_open_more_and_closing_ends_them_all(
 
     def wait(task: str) -> None:
         together.wait()
-        worker.wait_for_work([task], 0.3)
+        worker.take({task: 1}, wait_s=0.3)
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(wait, "abcd"))

@@ -118,7 +118,7 @@ async def test_a_restart_without_its_data_is_told_and_got_over(
     assert worker.finish([answer(claims[0])]) == [False]
     assert worker.reclaim({}) == []
     worker.hand_back(claims)
-    worker.wait_for_work([TASK], 0.01)
+    assert worker.take({TASK: 1}, wait_s=0.01) == []
     assert all(depth.waiting == 0 for depth in await front.depths([TASK]))
     await until_admitted(front, "new")
     claims = worker.take({TASK: 5})
@@ -127,7 +127,7 @@ async def test_a_restart_without_its_data_is_told_and_got_over(
     assert (await front.wait("new", 5)) is not None
 
 
-@pytest.mark.parametrize("call", ["take", "finish", "renew", "admit"])
+@pytest.mark.parametrize("call", ["take", "take that waits", "finish", "renew", "admit"])
 async def test_the_group_or_the_scripts_are_missing(
     call: str, desk: Desk, front: RedisFrontBroker, worker: RedisWorkerBroker
 ) -> None:
@@ -138,6 +138,8 @@ async def test_the_group_or_the_scripts_are_missing(
     desk.redis.script_flush()
     if call == "take":
         assert worker.take({TASK: 1}) == []
+    elif call == "take that waits":
+        assert worker.take({TASK: 1}, wait_s=0.01) == []
     elif call == "finish":
         assert worker.finish([answer(claims[0])]) == [False]
     elif call == "renew":

@@ -45,8 +45,7 @@ async def test_both_sides_work_over_tls(
     front, worker = RedisFrontBroker(config, "api"), RedisWorkerBroker(config, "w")
     await front.start()
     await front.admit(new_job("a"))
-    worker.wait_for_work([TASK], 5)
-    claims = worker.take({TASK: 1})
+    claims = worker.take({TASK: 1}, wait_s=5)
     assert ids(claims) == ["a"]
     assert worker.control(0.01) == []
     assert worker.finish([answer(claims[0])]) == [True]
