@@ -36,18 +36,14 @@ def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(psutil.Process().cpu_affinity())
-
-
 class Node:
     """One process, with what it logged."""
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.name, self._log, self._started = name, log, False
         with log.open("w") as file:
-            self.process = psutil.Popen(command, env=os.environ | environment, stderr=file)
+            # In a session of its own, as `hrm serve` starts its children: Linux shares the processor between sessions.
+            self.process = psutil.Popen(command, env=os.environ | environment, stderr=file, start_new_session=True)
 
     @property
     def log(self) -> str:

@@ -28,13 +28,14 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from benchmarks.cluster import Cluster, cores, until
+from benchmarks.cluster import Cluster, until
 from benchmarks.common import options, origin, puzzles, report, shipped, works
 from benchmarks.load import closed_loop, drive
 from benchmarks.ways import run_batches, run_engine
 from model.checkpoint import CheckpointInfo
 from model.tasks import Tokens
 from service.cli.ports import free_ports
+from service.cores import cores
 from service.engine.load import Loader
 from service.engine.work import Work
 from service.settings import load_settings

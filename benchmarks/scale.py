@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.cluster import Cluster, cores
+from benchmarks.cluster import Cluster
 from benchmarks.common import options, puzzles, report, shipped, works
 from benchmarks.load import closed_loop, drive
 from benchmarks.ways import Saturated, bare_segment_s, run_engine
@@ -25,6 +24,7 @@ from model.config import HRMConfig
 from model.device import pick_device, pick_dtype, used_memory
 from model.hrm import HRM
 from model.weights import memory_needed
+from service.cores import cores
 from service.engine.build import Builder
 from service.engine.load import Loader
 from service.engine.loop import Engine
@@ -184,9 +184,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=8, help="of sequence")
     arguments = parser.parse_args()
     info = shipped(arguments.task, arguments.checkpoints)
-    with torch.inference_mode():
-        rows = WAYS[arguments.what](info, arguments)
-    report(f"growing {arguments.what}", rows, {"checkpoint": info.name}, arguments.output)
+    report(
+        f"growing {arguments.what}", WAYS[arguments.what](info, arguments), {"checkpoint": info.name}, arguments.output
+    )
 
 
 if __name__ == "__main__":

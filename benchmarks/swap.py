@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.cluster import Cluster, Node, cores
+from benchmarks.cluster import Cluster, Node
 from benchmarks.common import canary_puzzles, options, report, shipped
 from benchmarks.load import Response, Run, closed_loop, drive
 from model.checkpoint import CheckpointInfo
 from model.registry import Registry
+from service.cores import cores
 from service.settings import load_settings
 
 VERSIONS = ("one", "two")

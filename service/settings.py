@@ -132,6 +132,11 @@ class Settings(BaseSettings):
     )
 
     # The worker
+    worker_processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="Workers that `hrm serve` starts; on a CPU they share the cores out among themselves. One for each "
+        "core solves more puzzles a second and takes more memory; a lone puzzle takes longer.",
+    )
     worker_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = Field(
         None,
         description="The worker's name in the queue, which no worker may have had before. Leave it out: `hrm serve` "

@@ -17,6 +17,7 @@ from service.broker.config import broker_config
 from service.broker.embedded import EmbeddedServer, EmbeddedServerError
 from service.broker.records import BrokerError
 from service.cli.ports import Ports, reachable
+from service.cores import threads_of_each
 from service.ids import new_id
 from service.settings import SECRETS, Settings, load_settings, variable
 from service.supervisor import Process, Role, launch
@@ -28,9 +29,9 @@ _LAST_WORDS_S = 10.0
 
 
 def household(flags: Mapping[str, Any], ports: Ports, queue: EmbeddedServer | None) -> list[list[Role]]:
-    """The roles, in groups that end one after the other: API and worker, then the queue.
+    """The roles, in groups that end one after the other: API and workers, then the queue.
 
-    The API is asked to end first, and ends last: it refuses new work while the worker finishes what it holds, and
+    The API is asked to end first, and ends last: it refuses new work while the workers finish what they hold, and
     answers that.
 
     Args:
@@ -45,8 +46,8 @@ def household(flags: Mapping[str, Any], ports: Ports, queue: EmbeddedServer | No
     roles = []
     for number, own in enumerate(ports.metrics):
         siblings = [port for other, port in enumerate(ports.metrics) if other != number]
-        roles.append(_api(settings, {**flags, "metrics_port": own}, [ports.worker, *siblings]))
-    roles.append(_worker(settings, {**flags, "probe_port": ports.worker}))
+        roles.append(_api(settings, {**flags, "metrics_port": own}, [*ports.probes, *siblings]))
+    roles += [_worker(settings, {**flags, "probe_port": port}) for port in ports.probes]
     return [roles, [_queue(queue)]] if queue else [roles]
 
 
@@ -57,7 +58,7 @@ def _api(settings: Settings, flags: Mapping[str, Any], others: Sequence[int]) ->
 
 
 def _worker(settings: Settings, flags: Mapping[str, Any]) -> Role:
-    environment = _environment(flags)
+    environment = threads_of_each(settings.worker_processes) | _environment(flags)
     name = new_id()
 
     async def start(life: int) -> Process:

@@ -16,16 +16,19 @@ class Ports:
     """Where the processes of `hrm serve` listen."""
 
     api: int
-    worker: int
+    probes: Sequence[int]
+    """One for each worker."""
     metrics: Sequence[int]
     """One for each API process, where it shows its own metrics to the others."""
 
 
 def choose_ports(settings: Settings) -> Ports:
     """The ports that are set, and free ones for the rest; raises CommandError where one is taken."""
-    wanted = [settings.port, settings.probe_port or 0, settings.metrics_port or 0] + [0] * (settings.api_processes - 1)
-    api, worker, *metrics = free_ports(settings.host, wanted)
-    return Ports(api, worker, metrics)
+    workers = settings.worker_processes
+    probes = [settings.probe_port or 0] + [0] * (workers - 1)
+    metrics = [settings.metrics_port or 0] + [0] * (settings.api_processes - 1)
+    api, *others = free_ports(settings.host, [settings.port, *probes, *metrics])
+    return Ports(api, others[:workers], others[workers:])
 
 
 def free_ports(host: str, ports: Sequence[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Run the whole service on this machine: API processes, a worker and, without HRM_REDIS_URL, an embedded Valkey.
+"""Run the whole service on this machine: API processes, workers and, without HRM_REDIS_URL, an embedded Valkey.
 
 What dies is started again; SIGTERM or Ctrl-C ends everything in order.
 """

@@ -84,6 +84,21 @@ async def test_a_child_that_is_killed_under_load_costs_no_answer(service: Servic
     until(lambda: len(service.children(victim)) == (2 if victim == "hrm api" else 1))
 
 
+async def test_several_workers_share_the_work_and_take_over_from_each_other(start: Callable[..., Service]) -> None:
+    service = start("--worker-processes", "2")
+    until(lambda: service.ready() and len(httpx.get(f"{service.url}/workers").json()) == 2)
+    async with AsyncClient(service.url) as client:
+        outcomes = []
+        async for outcome in client.solve_many([LONG] * 60, concurrency=30):
+            if len(outcomes) == 5:
+                service.kill("hrm worker")
+            outcomes.append(outcome)
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Answer)] == []
+    until(lambda: len(service.children("hrm worker")) == 2)
+    assert service.stop() == 0
+    assert service.orphans() == []
+
+
 async def test_sigterm_ends_it_in_order_and_tells_who_waits_to_come_again(service: Service) -> None:
     async with AsyncClient(service.url, patience_s=0) as client:
         asked = [asyncio.create_task(client.solve(LONG)) for _ in range(100)]
