@@ -75,7 +75,8 @@ class Load:
 
 @pytest.mark.slow
 async def test_redis_is_killed_for_five_seconds_under_load(cluster: Cluster) -> None:
-    load = Load(cluster.url, per_s=50, mode="fixed", max_segments=16)
+    # Long enough that some are under way at any moment, however fast the machine is.
+    load = Load(cluster.url, per_s=50, mode="fixed", max_segments=128)
     async with load.going():
         await load.until_answered(100)
         cluster.kill_queue()
