@@ -276,7 +276,7 @@ class WorkerBroker(Protocol):
         before a renewal named them as seated. All others count as seated at once.
 
         With `wait_s` it first waits until something is enqueued that was not there at the last `take`, at most that
-        long and at most BLOCK_S.
+        long, and never longer than 5 s.
         """
         ...
 
