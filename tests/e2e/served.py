@@ -46,10 +46,9 @@ class Service:
             return False
 
     def children(self, word: str) -> list[psutil.Process]:
-        """Its living children with `word` in their command line."""
-        children = self.process.children(recursive=True)
-        self._family |= set(children)
-        return [child for child in children if word in " ".join(child.cmdline())]
+        """The processes it started that live, with `word` in their command line."""
+        self._family |= set(self.process.children(recursive=True))
+        return [child for child in self.process.children() if word in _command_line(child)]
 
     def kill(self, word: str) -> None:
         """SIGKILL one child."""
@@ -64,6 +63,14 @@ class Service:
     def orphans(self) -> list[psutil.Process]:
         """Which of its children outlived it."""
         return psutil.wait_procs(self._family, timeout=5)[1]
+
+
+def _command_line(process: psutil.Process) -> str:
+    """What it runs; nothing once it has ended, whether or not its parent has looked."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 async def ask(url: str, **options: Any) -> tuple[int, dict[str, Any]]:
