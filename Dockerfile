@@ -125,7 +125,9 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip_conf,t
 FROM compiler AS train
 COPY --from=deps-train /opt/hrm /opt/hrm
 COPY --from=package /package /opt/hrm
-ENV NUMBA_CACHE_DIR=/var/lib/hrm/state/numba \
+# What is compiled is mapped into memory, which Docker's tmpfs on /tmp does not allow.
+ENV TORCHINDUCTOR_CACHE_DIR=/var/lib/hrm/state/compiled \
+    NUMBA_CACHE_DIR=/var/lib/hrm/state/numba \
     MPLCONFIGDIR=/var/lib/hrm/state/matplotlib
 USER 10001:10001
 ENTRYPOINT ["hrm-train"]

@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     )
     queue_limit: Annotated[int, Field(ge=1)] = Field(
         4096,
-        description="Puzzles that may wait for a task before new ones are refused with 503. Raise it for bursts, lower "
-        "it where an early refusal is better than a long wait.",
+        description="Puzzles that may wait in one lane (normal, high) of a task before new ones are refused with 503. "
+        "Raise it for bursts, lower it where an early refusal is better than a long wait.",
     )
     lease_s: Annotated[float, Field(ge=1, le=300, allow_inf_nan=False)] = Field(
         8.0,
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         "own. `hrm serve` sets it.",
     )
     api_processes: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="API processes on this port. Raise it when one process has its core full."
+        1, description="API processes that `hrm serve` starts on its port. Raise it when one process has its core full."
     )
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         1 << 20, description="The largest body that is read. Raise it for larger batches."
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     halt_rule: Literal["auto", "halt_over_continue", "halt_over_zero"] = Field(
         "auto",
         description="When the Q-head ends a puzzle: q_halt above q_continue, or above 0. auto is the checkpoint's own "
-        "rule, which it was trained with.",
+        "rule: that of its training, unless it was published with another.",
     )
     fixed_batch: bool = Field(
         False,
