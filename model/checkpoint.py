@@ -176,11 +176,15 @@ class CheckpointInfo:
         expected = self.config["weights"]
         if not path.is_file():
             raise CheckpointError(f"{self.path}: {WEIGHTS_FILE} is missing")
-        if path.stat().st_size != expected["bytes"]:
-            raise CheckpointError(
-                f"{path}: {path.stat().st_size} bytes where config.json says {expected['bytes']}: truncated or altered"
-            )
-        actual = _sha256(path)
+        try:
+            size = path.stat().st_size
+            if size != expected["bytes"]:
+                raise CheckpointError(
+                    f"{path}: {size} bytes where config.json says {expected['bytes']}: truncated or altered"
+                )
+            actual = _sha256(path)
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
         if actual != self.sha256:
             raise CheckpointError(f"{path}: sha256 is {actual} where config.json says {self.sha256}: altered")
 

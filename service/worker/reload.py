@@ -60,7 +60,7 @@ class TableLoader(Protocol):
 class Reloader:
     """Keeps what the engine serves in step with the registry.
 
-    A version that was refused is not tried again until CURRENT names another one. While an earlier checkpoint still
+    A version that was refused is not tried again until CURRENT has named another one. While an earlier checkpoint still
     holds puzzles, further ones wait; of several only the last is then loaded.
 
     Args:
@@ -84,11 +84,12 @@ class Reloader:
         self.status: dict[str, LoadStatus] = {}
         self.tables: dict[str, Table] = {}
         self._open = True
+        self._complaint = ""
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
     def load_all(self) -> None:
         """Load every current checkpoint; raises CheckpointError if none can be served."""
-        tasks = self._registry.tasks()
+        tasks = self._tasks()
         refused = [error for task in tasks if (error := self.refresh(task))]
         if not self.serving:
             roots = ", ".join(str(root) for root in self._registry.roots)
@@ -121,32 +122,47 @@ class Reloader:
         except CheckpointError as error:
             self._note(task, version, start, error)
             return error
+        except Exception as error:
+            # What serves must go on serving, whatever a new checkpoint does to its loading.
+            log.exception("loading failed in a way that was not foreseen", extra={"task": task})
+            refusal = CheckpointError(f"{task}/{version}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            self._note(task, version, start, refusal)
+            return refusal
         self._install(table.info, table)
         self._note(task, version, start, None)
         return None
 
     def _known(self, task: str, version: str) -> bool:
-        """Whether a version is served, or was refused."""
+        """Whether a version is served, or was refused when it was tried last."""
         serving, tried = self.serving.get(task), self.status.get(task)
-        return (serving is not None and serving.version == version) or (tried is not None and tried.version == version)
+        if serving is None or serving.version != version:
+            return tried is not None and tried.version == version
+        if tried is not None and tried.version != version:
+            # CURRENT went back from one that was refused, which may be tried again from now on.
+            self.status[task] = LoadStatus(version, "loaded", None, 0.0, time.time())
+        return True
 
     def _follow(self) -> None:
         while self._open:
             self._look_now.wait(POLL_S)
             self._look_now.clear()
-            tasks = self._registry.tasks()
+            tasks = self._tasks()
             for task in set(self.serving) - set(tasks):
                 self._withdraw(task)
             for task in tasks:
                 if self._open:
-                    self._follow_one(task)
+                    self.refresh(task)
 
-    def _follow_one(self, task: str) -> None:
+    def _tasks(self) -> list[str]:
+        """What the registry has; what is served, while its disk or share cannot be read."""
         try:
-            self.refresh(task)
-        except Exception:
-            # What serves must go on serving, whatever a new checkpoint does to its loading.
-            log.exception("loading failed in a way that was not foreseen", extra={"task": task})
+            tasks, complaint = self._registry.tasks(), ""
+        except OSError as error:
+            tasks, complaint = list(self.serving), str(error)
+        if complaint and complaint != self._complaint:
+            log.warning("the registry cannot be read; what is served stays: %s", complaint)
+        self._complaint = complaint
+        return tasks
 
     def _install(self, info: CheckpointInfo, table: Table) -> None:
         task, old = info.task, self.serving.get(info.task)
@@ -158,8 +174,8 @@ class Reloader:
         runner = {name: str(table.runner.describe().get(name, "none")) for name in ("backend", "dtype", "mode")}
         self._metrics.runner_info.labels(task=task, **runner).set(1)
         self._metrics.slots.labels(task).set(table.slots.size)
+        self._engine.install(table)  # first, or puzzles read for it would meet the old one
         self.serving[task], self.tables[task] = info, table
-        self._engine.install(table)
         self._metrics.slots_occupied.labels(task).set_function(lambda: self._engine.held(task))
         self._on_change()
 

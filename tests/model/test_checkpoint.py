@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import hashlib
 import json
 
@@ -95,6 +96,15 @@ def test_altered_weights_are_named(info):
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="sha256"):
+        info.verify()
+
+
+def test_weights_that_cannot_be_read_are_named(info, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("model.checkpoint._sha256", broken)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read: Input/output error"):
         info.verify()
 
 

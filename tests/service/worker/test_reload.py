@@ -1,7 +1,9 @@
 """A worker follows its registry: tasks come and go, and of versions that come too fast the last is served."""
 
+import errno
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,11 @@ import pytest
 from worker_lab import Hired, all_done, submit, until
 
 from benchmarks.stub import StubLoader, StubRunner, stub_registry
-from model.checkpoint import CheckpointError
+from model.checkpoint import CheckpointError, CheckpointInfo
 from model.registry import Registry
 from model.tasks import get_task
 from service.broker.records import JobState
+from service.engine.table import Table
 from service.schemas import SolveRequest
 from service.settings import Settings
 from service.worker.main import Worker
@@ -30,6 +33,11 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 def serves(worker: Hired) -> list[str]:
     return sorted(task["checkpoint"] for task in worker.worker.describe()["tasks"].values())
+
+
+def last_load(worker: Hired) -> tuple[str, str]:
+    load = worker.worker.describe()["loads"]["sudoku"]
+    return load["version"], load["outcome"]
 
 
 def publish(registry: Registry, version: str) -> None:
@@ -138,3 +146,68 @@ def test_while_an_old_version_holds_puzzles_further_ones_wait_and_the_last_is_lo
         "sudoku/two",
     ]
     assert worker.metric("hrm_checkpoint_loads_total", task="sudoku", outcome="loaded") == 3
+
+
+def test_a_refused_version_is_tried_again_when_current_has_named_another_one(hire: Hire, registry: Registry) -> None:
+    worker = hire(checkpoints=registry.writable)
+    root = registry.writable / "sudoku"
+    shutil.copytree(root / "stub", root / "two")
+    config = (root / "two" / "config.json").read_text()
+    (root / "two" / "config.json").write_text("{}")
+
+    def load(version: str, outcome: str) -> None:
+        (root / "CURRENT").write_text(version)
+        until(lambda: last_load(worker) == (version, outcome))
+
+    until(lambda: serves(worker) == ["sudoku/stub"])
+    load("two", "refused")
+    (root / "two" / "config.json").write_text(config)
+    load("stub", "loaded")
+    load("two", "loaded")
+    assert serves(worker) == ["sudoku/two"]
+    assert worker.metric("hrm_checkpoint_loads_total", task="sudoku", outcome="refused") == 1
+
+
+def test_a_loading_that_fails_in_a_way_nobody_foresaw_is_a_refusal(
+    hire: Hire, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+    load = StubLoader.load
+
+    def breaks(self: StubLoader, info: CheckpointInfo) -> Table:
+        if info.version == "two":
+            tries.append(info)
+            raise ZeroDivisionError("a strange number\nand many lines more")
+        return load(self, info)
+
+    monkeypatch.setattr(StubLoader, "load", breaks)
+    worker = hire(checkpoints=registry.writable)
+    until(lambda: serves(worker) == ["sudoku/stub"])
+    publish(registry, "two")
+    until(lambda: last_load(worker) == ("two", "refused"))
+    said = worker.worker.describe()["loads"]["sudoku"]["reason"]
+    assert said == "sudoku/two: ZeroDivisionError: a strange number"
+    publish(registry, "three")
+    until(lambda: serves(worker) == ["sudoku/three"])
+    assert len(tries) == 1
+
+
+def test_while_the_registry_cannot_be_read_what_is_served_goes_on(
+    hire: Hire, desk: Desk, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = hire(checkpoints=registry.writable)
+    until(lambda: serves(worker) == ["sudoku/stub"])
+    looks = []
+
+    def stale(self: Registry) -> list[str]:
+        looks.append(time.monotonic())
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as away:
+        away.setattr(Registry, "tasks", stale)
+        until(lambda: len(looks) > 3)
+        submit(desk, "meanwhile")
+        until(all_done(desk, "meanwhile"))
+        assert serves(worker) == ["sudoku/stub"]
+    publish(registry, "two")
+    until(lambda: serves(worker) == ["sudoku/two"])
