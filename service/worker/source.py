@@ -148,7 +148,8 @@ class BrokerSource:
         returned: list[Claim] = []
         answered: list[Outcome] = []
         while True:
-            outbox = self._holdings.outbox(max(0.0, next_beat - time.monotonic()))
+            kept = bool(endings or returned)  # Redis failed, and the pause after that is over
+            outbox = self._holdings.outbox(0.0 if kept else max(0.0, next_beat - time.monotonic()))
             endings += outbox.refused + self._written(outbox.ended)
             answered += outbox.ended
             returned += outbox.returned

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from model.registry import Registry
 from model.tasks import get_task
 from service.broker.admin import QueueAdmin
 from service.broker.config import broker_config
-from service.broker.records import JobState
+from service.broker.records import BrokerError, Finished, JobState
 from service.broker.worker import RedisWorkerBroker
 from service.settings import Settings
 from tests.conftest import ANSWER, write_tiny
@@ -241,3 +241,22 @@ def test_a_loop_that_does_not_go_round_is_noticed(desk: Desk, hire: Hire) -> Non
     until(worker.worker.stuck)
     worker.gate.let()
     until(lambda: worker.worker.live() is None)
+
+
+def test_an_answer_that_redis_did_not_take_is_told_again_at_once_and_not_at_the_next_renewal(
+    desk: Desk, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = hire(lease_s=300.0)  # which is renewed every 100 s
+    until(lambda: worker.worker.ready() is None)
+    finish, failed = RedisWorkerBroker.finish, []
+
+    def fails_once(self: RedisWorkerBroker, endings: Sequence[Finished]) -> list[bool]:
+        if endings and not failed:
+            failed.append(endings)
+            raise BrokerError("no answer")
+        return finish(self, endings)
+
+    monkeypatch.setattr(RedisWorkerBroker, "finish", fails_once)
+    submit(desk, "a")
+    until(all_done(desk, "a"))
+    assert failed
