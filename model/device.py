@@ -82,14 +82,35 @@ def used_memory(device: torch.device) -> int | None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that can still be taken on `device`, or None where nobody says."""
+    """Bytes that can still be taken on `device`, within this process' control group; None where nobody says."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    machine = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return min([*machine, *cgroup_room()], default=None)
+
+
+def cgroup_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """Bytes that can still be taken in each control group (v2) around this process that has a limit."""
+    with suppress(OSError):
+        path = own.read_text(encoding="utf-8").rpartition("0::/")[2].strip()
+        groups = (root / path, *(root / path).parents)
+        return [room for group in groups if group.is_relative_to(root) and (room := _room_in(group)) is not None]
+    return []
+
+
+def _room_in(group: Path) -> int | None:
+    """What its limit leaves; files that are only kept in memory for the next reader give way."""
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        kept = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+    except OSError:
+        return None
+    return None if limit == "max" else max(0, int(limit) - used + int(kept["inactive_file"]))
 
 
 def bf16_speedup(device: torch.device) -> float:
