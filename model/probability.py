@@ -9,11 +9,11 @@ from model.config import LossKind
 
 
 def log_probabilities(logits: Tensor, kind: LossKind) -> Tensor:
-    """Log probabilities over the last axis, in float64.
+    """Log probabilities over the last axis, in float64 (float32 on MPS, which has no other).
 
     Stablemax replaces exp by s(x) = x + 1 above zero and 1 / (1 - x) below: no overflow, slower saturation.
     """
-    wide = logits.double()
+    wide = logits.float() if logits.device.type == "mps" else logits.double()
     if kind == "softmax":
         return torch.log_softmax(wide, dim=-1)
     s = torch.where(wide >= 0, wide + 1, 1 / (1 - wide.clamp_max(0)))
@@ -21,7 +21,7 @@ def log_probabilities(logits: Tensor, kind: LossKind) -> Tensor:
 
 
 def confidence(logits: Tensor, answer: Tensor, predicted: Tensor, kind: LossKind) -> Tensor:
-    """The mean probability of the tokens of `answer` over the predicted cells, [B] in float64.
+    """The mean probability of the tokens of `answer` over the predicted cells, [B] in the dtype of `log_probabilities`.
 
     Args:
         logits: [B, L, V].
