@@ -140,7 +140,7 @@ def _confidences(outcomes: Sequence[Outcome]) -> list[float]:
 
 def _decode(outcome: Outcome, verdict: Verdict, confidence: float) -> Answer | Problem:
     if outcome.error is not None:
-        return ProblemKind.INTERNAL.problem(outcome.error)
+        return outcome.error
     answer = None if outcome.tokens is None else _answer(outcome, verdict, confidence)
     if outcome.halted_by is not HaltedBy.DEADLINE:
         return answer or ProblemKind.INTERNAL.problem("no segment was run")

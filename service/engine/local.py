@@ -34,9 +34,10 @@ def solve_stream(
         CheckpointError: its checkpoint cannot be served.
         DeviceError: the device is not there.
     """
+    here: dict[str, object] = {"batch_wait_ms": 0.0}  # whatever there is, is at hand
     if settings.compile == "auto":
-        # Compiling takes longer than most files of puzzles; `--compile on` is for the others.
-        settings = settings.model_copy(update={"compile": "off"})
+        here["compile"] = "off"  # it takes longer than most files of puzzles; `--compile on` is for the others
+    settings = settings.model_copy(update=here)
     registry = registry_of(settings)
     info = registry.current(task)
     if info is None:

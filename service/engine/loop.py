@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from model.tasks import PuzzleError
-from service.engine.codec import adapt
+from service.engine.codec import adapt, bad_puzzle
 from service.engine.schedule import DeficitRoundRobin
 from service.engine.slots import InvariantError
 from service.engine.table import Segment, Table, refused
@@ -107,7 +107,7 @@ class Engine:
         return [work for table in self.tables for work in table.unseat(self._clock())]
 
     def tick(self, fetch: bool = True) -> bool:
-        """One turn of the loop; False where no segment was launched."""
+        """One turn of the loop; False where no table had anything to do."""
         ended = self._collect()
         self._revoke()
         self._change()
@@ -124,7 +124,7 @@ class Engine:
         self._publish(ended)
         self._observer.alive(sum(table.slots.held for table in self.tables))
         self._check()
-        return self._running is not None
+        return chosen is not None
 
     def _collect(self) -> list[Outcome]:
         table, self._running = self._running, None
@@ -164,7 +164,7 @@ class Engine:
             try:
                 table.staged.append(adapt(work, table.info))
             except PuzzleError as error:
-                unfit.append(refused(work, table.info.name, error.detail))
+                unfit.append(refused(work, table.info.name, bad_puzzle(error)))
         return unfit
 
     def _publish(self, ended: list[Outcome]) -> None:

@@ -15,7 +15,8 @@ from service.engine.attempts import Attempts
 from service.engine.runner import Admission, Readback, Runner
 from service.engine.slots import Seat, SlotTable
 from service.engine.work import Key, Outcome, Room, Thought, Work
-from service.schemas import HaltedBy, Mode
+from service.problems import ProblemKind
+from service.schemas import HaltedBy, Mode, Problem
 
 _GAP_MEMORY = 64
 """Segments that are looked back on to say how long a slot stayed empty."""
@@ -242,7 +243,8 @@ class Table:
         confidence = float(readback.confidence[row])
         error = None
         if not (isfinite(q_halt) and isfinite(q_continue) and isfinite(confidence)):
-            error, halted_by = "the network's output is not a number", HaltedBy.MAX_SEGMENTS
+            error = ProblemKind.INTERNAL.problem("the network's output is not a number")
+            halted_by = HaltedBy.MAX_SEGMENTS
         elif verified:
             halted_by = HaltedBy.VERIFIED
         elif readback.halted[row]:
@@ -274,7 +276,7 @@ class Table:
         )
 
 
-def refused(work: Work, checkpoint: str, error: str) -> Outcome:
+def refused(work: Work, checkpoint: str, error: Problem) -> Outcome:
     """The outcome of work that a checkpoint cannot take."""
     return Outcome(work, checkpoint, None, HaltedBy.MAX_SEGMENTS, 0, nan, nan, nan, 0.0, 0.0, error=error)
 

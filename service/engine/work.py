@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.checkpoint import CheckpointInfo
 from model.tasks import Symmetry, Task, Tokens
 from model.tasks.vote import Candidate
-from service.schemas import HaltedBy, SolveRequest
+from service.schemas import HaltedBy, Problem, SolveRequest
 
 Key = tuple[str, int]
 """What the engine tells requests apart by: id and delivery."""
@@ -125,7 +125,7 @@ class Outcome:
     queue_s: float
     solve_s: float
     thoughts: Sequence[Thought] = ()
-    error: str | None = None
+    error: Problem | None = None
     spent: Spent | None = None
     """Set where the request had several attempts to spend."""
 

@@ -61,6 +61,14 @@ def test_puzzles_of_different_length_keep_their_order(capsys: pytest.CaptureFixt
     assert [json.loads(line)["segments"] for line in capsys.readouterr().out.splitlines()] == segments
 
 
+def test_nobody_waits_for_company_that_will_not_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HRM_BATCH_WAIT_MS", "10000")
+    assert main(["solve", "--json", PUZZLE]) == 0
+    assert json.loads(capsys.readouterr().out)["puzzle"] == PUZZLE
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

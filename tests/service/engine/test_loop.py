@@ -3,8 +3,9 @@
 import math
 
 import pytest
-from engine_lab import Bench, work
+from engine_lab import Bench, checkpoint, work
 
+from model.checkpoint import CheckpointInfo
 from service.engine.slots import InvariantError
 from service.engine.table import Table
 from service.schemas import HaltedBy
@@ -165,9 +166,19 @@ def test_not_a_number_ends_that_puzzle_and_nobody_elses():
     b.runners[0].poisoned = {0}
     b.give(work("poisoned", segments=3), work("healthy", segments=3))
     b.tick(5)
-    assert "not a number" in b.ended()["poisoned"].error
+    assert "not a number" in b.ended()["poisoned"].error.detail
     assert b.ended()["poisoned"].tokens is None
     assert b.ended()["healthy"].error is None
+
+
+def test_what_a_new_checkpoint_cannot_take_is_the_callers_fault_and_not_the_servers(tmp_path):
+    (tmp_path / "identifiers.json").write_text('{"known": 1}')
+    b = Bench(1)
+    b.engine.install(Table(CheckpointInfo("sudoku", "2", tmp_path, checkpoint().config), b.runners[0]))
+    b.give(work("read for the old one"))
+    b.tick()
+    problem = b.ended()["read for the old one"].error
+    assert (problem.status, problem.detail) == (422, "checkpoint sudoku/2 needs a puzzle_id")
 
 
 def test_trace_has_a_thought_for_every_segment():
@@ -184,6 +195,17 @@ def test_tables_share_the_device_by_time_and_not_by_ticks():
     b.tick(200)
     cheap, dear = (len(runner.launched) for runner in b.runners)
     assert math.isclose(cheap * 1.0, dear * 4.0, rel_tol=0.05)
+
+
+def test_a_late_puzzle_of_one_task_sends_nobody_of_another_to_sleep():
+    b = Bench(1, 1)
+    live = []
+    b.source.wait = lambda _: live.append(b.tables[0].slots.held)
+    b.give(work("live", segments=9))
+    b.tick()
+    b.give(work("late", task="other", deadline=0.5))
+    b.engine.run(lambda: "live" in b.ended())
+    assert (set(b.ended()), live) == ({"late", "live"}, [0]), "it slept once, when all had ended"
 
 
 def test_an_idle_table_saves_up_no_time():
