@@ -68,6 +68,8 @@ def canary_puzzles(info: CheckpointInfo, count: int) -> list[Tokens]:
 def pairs(info: CheckpointInfo, file: Path | None = None, source: str | None = None) -> list[Pair]:
     """The puzzles of a file (from one source), or the checkpoint's canaries."""
     codec = info.codec
+    if file is None and source is not None:
+        raise SystemExit("--source is of a --file, and none is given")
     if file is None:
         return [(codec.parse(canary.puzzle), codec.parse_answer(canary.answer)) for canary in info.canaries()]
     with file.open(encoding="utf-8", newline="") as lines:

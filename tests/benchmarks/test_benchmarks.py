@@ -74,6 +74,11 @@ def test_act_reads_puzzles_with_answers(bench, tmp_path: Path) -> None:
     assert found["rows"][0]["ACT: mean segments"] == 1.0
 
 
+def test_a_source_without_a_file_is_refused(bench) -> None:
+    with pytest.raises(SystemExit, match="--source is of a --file"):
+        bench("act", "--source", "x")
+
+
 def test_what_a_check_of_every_answer_costs(bench) -> None:
     found = bench("checker", "--slots", 4, "--segments", 5)
     assert [row["mode"] for row in found["rows"]] == ["fixed", "verified"]
