@@ -23,7 +23,7 @@ INTRODUCTION = """# Results
 
 Made by `make results` from the files in `benchmarks/results/`; [docs/performance.md](../docs/performance.md) says how
 to read them. Figures of one table come from one run; those of different tables need not, and each names its machine.
-A command with `--source` had a `--file`, too ([of these](../docs/shipped.md#the-puzzles)); without one, puzzles are canaries.
+A command with `--source` had a `--file`, too ([of these](../docs/shipped.md#the-puzzles)).
 """
 
 

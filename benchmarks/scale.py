@@ -97,7 +97,7 @@ def tasks(info: CheckpointInfo, arguments: argparse.Namespace) -> Rows:
         for _ in range(arguments.ticks):
             engine.tick()
         seconds = time.perf_counter() - start
-        shares = [spent / sum(source.device_s.values()) for spent in source.device_s.values()]
+        shares = [source.device_s[task] / sum(source.device_s.values()) for task in source.queues]
         rows.append(
             {
                 "tasks": count,

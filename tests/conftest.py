@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from service.broker.embedded import EmbeddedServer
 
 PUZZLE = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+
+settings.register_profile("hrm", deadline=None)  # a machine that stands still for a moment is no defect
+settings.load_profile("hrm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -201,8 +201,10 @@ async def test_hanging_up_with_an_idempotency_key_does_not_cancel(api: Api, work
     worker.script = held
     headers = {"Idempotency-Key": "once"}
     body = {"task": "sudoku", "puzzle": PUZZLE}
-    with pytest.raises(httpx.ReadTimeout):
-        await api.http.post("/solve", json=body, headers=headers, timeout=0.3)
+    request = asyncio.create_task(api.http.post("/solve", json=body, headers=headers))
+    await until(lambda: worker.held)
+    request.cancel()
+    await asyncio.wait([request])
     assert len(worker.held) == 1
 
     running = await api.http.post("/solve", json=body, headers=headers)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import redis
 from broker_lab import TASK, Desk, answer, ids, new_job, until
 from swallowing_proxy import SwallowingProxy
 
@@ -31,6 +32,9 @@ def config(server: EmbeddedServer) -> BrokerConfig:
 
 
 def kill(server: EmbeddedServer) -> None:
+    """SIGKILL, once all is written: with `appendfsync everysec` the last moment may not be."""
+    with redis.Redis.from_url(server.url) as client:
+        until(lambda: client.info("persistence")["aof_buffer_length"] == 0)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     until(lambda: server.pid is None)
@@ -86,8 +90,9 @@ async def test_a_restart_with_its_data_costs_nobody_an_answer(
 
 
 async def test_owners_renew_before_anybody_takes_from_them(
-    server: EmbeddedServer, config: BrokerConfig, desk: Desk, worker: RedisWorkerBroker
+    server: EmbeddedServer, desk: Desk, worker: RedisWorkerBroker
 ) -> None:
+    config = BrokerConfig(server.url, lease_s=1.0)  # Redis tells its age in whole seconds
     other = RedisWorkerBroker(config, "other")
     desk.fill("a")
     claims = worker.take({TASK: 1})
@@ -258,6 +263,7 @@ class TestLostReplies:
         self, proxy: SwallowingProxy, far_worker: RedisWorkerBroker, desk: Desk, redis_url: str
     ) -> None:
         desk.fill("a")
+        far_worker.take({"another": 1})  # the server knows the script from now on
         proxy.swallow(b"EVAL")
         with pytest.raises(BrokerError):
             far_worker.take({TASK: 1})

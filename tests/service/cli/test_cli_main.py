@@ -32,7 +32,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ("config --port x", "hrm config: argument --port: invalid int value: 'x'"),
         ("config --port 99999", "hrm config: --port: input should be less than or equal to 65535, not '99999'"),
         ("serve --device tpu", "hrm serve: --device: must be auto, cpu, mps, cuda or cuda:N, not 'tpu'"),
-        ("serve --state-dir /proc/none", "hrm serve: the state directory /proc/none cannot be used"),
+        ("serve --port 0 --state-dir /proc/none", "hrm serve: the state directory /proc/none cannot be used"),
         ("serve --host 203.0.113.1", "hrm serve: cannot listen on port 8000 of 203.0.113.1"),
         ("api", "hrm api: HRM_REDIS_URL is not set"),
         ("worker", "hrm worker: HRM_REDIS_URL is not set"),

@@ -156,7 +156,8 @@ def test_a_refused_version_is_tried_again_when_current_has_named_another_one(hir
     (root / "two" / "config.json").write_text("{}")
 
     def load(version: str, outcome: str) -> None:
-        (root / "CURRENT").write_text(version)
+        (root / "CURRENT.new").write_text(version)
+        (root / "CURRENT.new").rename(root / "CURRENT")
         until(lambda: last_load(worker) == (version, outcome))
 
     until(lambda: serves(worker) == ["sudoku/stub"])
