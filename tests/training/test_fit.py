@@ -67,6 +67,28 @@ def test_a_run_goes_on_further_but_not_as_another(fit, tmp_path):
     assert load_state(tmp_path / "run").facts["step"] == 20
 
 
+@pytest.mark.parametrize("mistake", [["batch_size=6", "accumulate=4"], ["data.csv=absent.csv"]])
+def test_a_start_that_fails_leaves_no_recipe_that_the_mended_one_would_have_to_fit(fit, tmp_path, mistake):
+    assert fit("seed=7", *mistake)[0] == 2
+    assert not (tmp_path / "run" / "recipe.json").exists()
+    assert fit("steps=10")[0] == 0
+
+
+def test_a_run_that_goes_on_in_vain_keeps_its_recipe(fit, tmp_path):
+    fit("steps=10")
+    recorded = (tmp_path / "run" / "recipe.json").read_text()
+    assert fit("steps=20", "data.csv=absent.csv")[0] == 2
+    assert (tmp_path / "run" / "recipe.json").read_text() == recorded
+
+
+def test_a_run_that_was_killed_before_it_saved_anything_may_start_as_another(fit, tmp_path):
+    fit("steps=10", "batch_size=16")
+    for state in (tmp_path / "run").rglob(STATE_FILE):
+        state.unlink()
+    assert fit("steps=10")[0] == 0
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["train"]["batch_size"] == 8
+
+
 def test_a_run_begins_with_the_weights_of_another(fit, tmp_path, capsys):
     fit("steps=10", "eval_every=10")
     begun = [write_tiny_recipe(tmp_path), f"init_from={tmp_path / 'run'}"]
