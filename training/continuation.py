@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from training.data.pool import Source
 from training.errors import RunError
 from training.recipe import Recipe
 from training.run_files import BEST_DIR, RECIPE_FILE
@@ -26,6 +28,33 @@ def require_same_run(recipe: Recipe, run_dir: Path) -> None:
         old, new = _value(recorded, key), _value(wanted, key)
         if old != new:
             raise RunError(f"{run_dir} was started with {key} = {old!r}, not {new!r}; choose another --run")
+
+
+def trained_on(run_dir: Path, before: Sequence[dict[str, Any]], trained: Sequence[Source]) -> list[dict[str, Any]]:
+    """The cards of all that a run has trained on when it goes on with `trained`, from those that it had `before`.
+
+    What is held out are the last puzzles of each source: it may become less, and whole sources may come or go.
+
+    Raises:
+        RunError: Puzzles that it has trained on would be held out; or might be, since data was replaced by other data.
+    """
+    old = {card["sha256"]: card for card in before}
+    new = {source.sha256: source.card() for source in trained}
+    for sha256, card in new.items():
+        if sha256 in old and card["count"] < old[sha256]["count"]:
+            known = old[sha256]["count"] - card["count"]
+            raise RunError(
+                f"{run_dir} has trained on {known} of the puzzles of {card['name']} that would now be held out; "
+                f"lower data.heldout or choose another --run"
+            )
+    gone = [card["name"] for sha256, card in old.items() if sha256 not in new]
+    come = [card["name"] for sha256, card in new.items() if sha256 not in old]
+    if gone and come:  # the new may be the old with other rows, or in another order
+        raise RunError(
+            f"{run_dir} has trained on {gone[0]} as it was, and might know held-out puzzles of {come[0]} as it is now; "
+            f"keep the old data beside the new or choose another --run"
+        )
+    return list((old | new).values())
 
 
 def write_recipe(recipe: Recipe, run_dir: Path) -> None:

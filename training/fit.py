@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from training.alarms import Alarms
-from training.continuation import require_same_run, write_recipe
+from training.continuation import require_same_run, trained_on, write_recipe
 from training.data.pool import Pool, Source
 from training.data.sources import load_sources
 from training.errors import RunError
@@ -50,12 +50,14 @@ class Progress:
         best: the best held-out accuracy so far; below 0: not judged yet.
         since_best: how many evaluations have not reached it since.
         seconds: how long it has run in all.
+        data: the cards of what it has trained on, without what was held out.
     """
 
     step: int = 0
     best: float = -1.0
     since_best: int = 0
     seconds: float = 0.0
+    data: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> Ending:
@@ -100,6 +102,7 @@ class _Run:
         elif settings.init_from:
             other = load_subject(Path(settings.init_from), world.device, torch.float32)
             self.trainer.begin_with(other.model, settings.init_from)
+        self.progress.data = trained_on(run_dir, self.progress.data, trained)
         if world.is_first:  # now that the run is known to be possible
             write_recipe(recipe, run_dir)
         self.alarms = Alarms(

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.hrm import HRM, Carry
+from model.hrm import HRM
 from training.data.pool import Pool
 
 
