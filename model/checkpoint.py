@@ -39,6 +39,10 @@ CARD_FILE = "README.md"
 LIMITS = {CONFIG_FILE: 1 << 20, CANARY_FILE: 16 << 20, IDENTIFIERS_FILE: 256 << 20}
 """The most bytes that are read of each file beside the weights."""
 
+IDENTIFIER_SEPARATORS = ("_", "|||")
+"""What stands before each part of the symmetry's name in an augmented puzzle's identifier: in HRM's, as in
+007bbfb7_t3_0192837465, and in TinyRecursiveModels'."""
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be trusted or read; the message names the directory and what is wrong."""
@@ -139,17 +143,16 @@ class CheckpointInfo:
     def views(self, puzzle_id: str) -> list[tuple[str, int]]:
         """The augmented forms of a puzzle that have rows of their own: (name of the symmetry, row).
 
-        An augmented puzzle's identifier is the puzzle's with the symmetry's name behind it, after "_" or, as
-        TinyRecursiveModels writes it, with "|||" before each part.
+        An augmented puzzle's identifier is the puzzle's with the symmetry's name behind it (`IDENTIFIER_SEPARATORS`).
         """
         known, found = self.identifiers or {}, []
-        for separator in ("_", "|||"):
+        for separator in IDENTIFIER_SEPARATORS:
             prefix = f"{puzzle_id}{separator}t"
             for index in range(bisect_left(self._sorted_identifiers, prefix), len(known)):
                 identifier = self._sorted_identifiers[index]
                 if not identifier.startswith(prefix):
                     break
-                name = identifier.removeprefix(puzzle_id + separator).replace("|||", "_")
+                name = identifier.removeprefix(puzzle_id + separator).replace(separator, "_")
                 found.append((name, known[identifier]))
         return found
 
