@@ -237,12 +237,14 @@ def write_checkpoint(
     """Write a checkpoint beside its final place, read it back, and move it there; `path` must not exist yet.
 
     `weights` is a safetensors file, or what writes it to a path; `task` is what `Task.describe` says.
+
+    Raises:
+        CheckpointError: it exists, cannot be written, or is none that `read_checkpoint` would take.
     """
-    if path.exists():
-        raise CheckpointError(f"{path}: exists already; a version is never changed once written")
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
-    partial.mkdir(parents=True)
     try:
+        _require_new(path)
+        partial.mkdir(parents=True)
         if isinstance(weights, bytes):
             (partial / WEIGHTS_FILE).write_bytes(weights)
         else:
@@ -270,11 +272,18 @@ def write_checkpoint(
             (partial / CARD_FILE).write_text(card, encoding="utf-8")
         read_checkpoint(partial)
         _sync(partial)
+        _require_new(path)  # another process may have written it meanwhile
         partial.rename(path)
-    except BaseException:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
     return read_checkpoint(path)
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise CheckpointError(f"{path}: exists already; a version is never changed once written")
 
 
 def _canary_line(canary: Canary) -> str:
