@@ -30,7 +30,7 @@ def halts(
 def continue_target(q_halt: Tensor, q_continue: Tensor, is_last: Tensor, rule: HaltRule) -> Tensor:
     """The target of q_continue, from the *next* segment's values: [B] probabilities.
 
-    Where the next segment is the last one allowed it can only halt; elsewhere it takes the better action.
+    Where this segment `is_last`, at M_max, the next one could only halt; elsewhere it takes the better action.
     Under "halt_over_zero" continuing is never chosen by its value, so the target is the halting value alone.
     """
     best = q_halt if rule == "halt_over_zero" else torch.where(is_last, q_halt, torch.maximum(q_halt, q_continue))

@@ -39,6 +39,10 @@ CARD_FILE = "README.md"
 LIMITS = {CONFIG_FILE: 1 << 20, CANARY_FILE: 16 << 20, IDENTIFIERS_FILE: 256 << 20}
 """The most bytes that are read of each file beside the weights."""
 
+IDENTIFIER_SEPARATORS = ("_", "|||")
+"""What stands before each part of the symmetry's name in an augmented puzzle's identifier: in HRM's, as in
+007bbfb7_t3_0192837465, and in TinyRecursiveModels'."""
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be trusted or read; the message names the directory and what is wrong."""
@@ -139,17 +143,16 @@ class CheckpointInfo:
     def views(self, puzzle_id: str) -> list[tuple[str, int]]:
         """The augmented forms of a puzzle that have rows of their own: (name of the symmetry, row).
 
-        An augmented puzzle's identifier is the puzzle's with the symmetry's name behind it, after "_" or, as
-        TinyRecursiveModels writes it, with "|||" before each part.
+        An augmented puzzle's identifier is the puzzle's with the symmetry's name behind it (`IDENTIFIER_SEPARATORS`).
         """
         known, found = self.identifiers or {}, []
-        for separator in ("_", "|||"):
+        for separator in IDENTIFIER_SEPARATORS:
             prefix = f"{puzzle_id}{separator}t"
             for index in range(bisect_left(self._sorted_identifiers, prefix), len(known)):
                 identifier = self._sorted_identifiers[index]
                 if not identifier.startswith(prefix):
                     break
-                name = identifier.removeprefix(puzzle_id + separator).replace("|||", "_")
+                name = identifier.removeprefix(puzzle_id + separator).replace(separator, "_")
                 found.append((name, known[identifier]))
         return found
 
@@ -238,12 +241,14 @@ def write_checkpoint(
     """Write a checkpoint beside its final place, read it back, and move it there; `path` must not exist yet.
 
     `weights` is a safetensors file, or what writes it to a path; `task` is what `Task.describe` says.
+
+    Raises:
+        CheckpointError: it exists, cannot be written, or is none that `read_checkpoint` would take.
     """
-    if path.exists():
-        raise CheckpointError(f"{path}: exists already; a version is never changed once written")
     partial = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
-    partial.mkdir(parents=True)
     try:
+        _require_new(path)
+        partial.mkdir(parents=True)
         if isinstance(weights, bytes):
             (partial / WEIGHTS_FILE).write_bytes(weights)
         else:
@@ -271,11 +276,18 @@ def write_checkpoint(
             (partial / CARD_FILE).write_text(card, encoding="utf-8")
         read_checkpoint(partial)
         _sync(partial)
+        _require_new(path)  # another process may have written it meanwhile
         partial.rename(path)
-    except BaseException:
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
     return read_checkpoint(path)
+
+
+def _require_new(path: Path) -> None:
+    if path.exists():
+        raise CheckpointError(f"{path}: exists already; a version is never changed once written")
 
 
 def _canary_line(canary: Canary) -> str:

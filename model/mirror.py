@@ -17,7 +17,15 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model.checkpoint import CONFIG_FILE, LIMITS, WEIGHTS_FILE, CheckpointError, CheckpointInfo, read_checkpoint
+from model.checkpoint import (
+    CANARY_FILE,
+    CONFIG_FILE,
+    LIMITS,
+    WEIGHTS_FILE,
+    CheckpointError,
+    CheckpointInfo,
+    read_checkpoint,
+)
 from model.registry import (
     CURRENT_FILE,
     HISTORY_FILE,
@@ -77,9 +85,10 @@ class MirroredRegistry(Registry):
         return super().current_version(task)
 
     def get(self, task: str, version: str) -> CheckpointInfo:
-        """One version, copied here first where it is not yet."""
-        if (task, version) in self._refused:
-            raise self._refused[task, version]
+        """One version, copied here first where it is not yet.
+
+        One that was copied and found altered is not copied again before CURRENT has named another.
+        """
         with suppress(UnknownVersionError):
             return super().get(task, version)
         self._fetch(task, version)
@@ -109,6 +118,7 @@ class MirroredRegistry(Registry):
         return (self._remote.read_text(f"{task}/{HISTORY_FILE}", _NOTE_BYTES) or "").split()
 
     def _write(self, task: str, name: str, text: str) -> None:
+        self._forget_refusals(task)
         self._remote.write_text(f"{task}/{name}", text)
         super()._write(task, name, text)
 
@@ -150,6 +160,7 @@ class MirroredRegistry(Registry):
         version = text.strip()
         if not version:  # it is just being written
             return
+        self._forget_refusals(task, but=version)
         with suppress(CheckpointError):
             if version == super().current_version(task):
                 return
@@ -158,12 +169,17 @@ class MirroredRegistry(Registry):
                 self._fetch(task, version)
         except RegistryAwayError:
             raise
-        except CheckpointError as error:  # `get` will say so; the same bytes are not copied again
-            self._refused[task, version] = error
+        except CheckpointError:  # `get` will say so
+            pass
         super()._write(task, CURRENT_FILE, text)
+
+    def _forget_refusals(self, task: str, but: str = "") -> None:
+        self._refused = {key: why for key, why in self._refused.items() if key[0] != task or key[1] == but}
 
     def _fetch(self, task: str, version: str) -> None:
         """Copy a version here and verify it, once for all processes that share the cache."""
+        if refusal := self._refused.get((task, version)):
+            raise refusal
         final = self.place(task, version)
         partial = final.with_name(f".{version}.{uuid.uuid4().hex}.partial")
         try:
@@ -179,27 +195,37 @@ class MirroredRegistry(Registry):
             shutil.rmtree(partial, ignore_errors=True)
 
     def _copy(self, source: str, target: Path) -> None:
-        """Copy the config, and then what it speaks of; sizes are compared before anything is copied."""
+        """Copy the config, and then what it speaks of.
+
+        Sizes are compared before anything large is copied, so that a version which is just being uploaded, or does
+        not fit on this disk, can be looked at again and again.
+        """
         url = f"{self._url}/{source}"
         sizes = {name: self._remote.size(f"{source}/{name}") for name in (*LIMITS, WEIGHTS_FILE)}
         if sizes[CONFIG_FILE] is None:
             raise UnknownVersionError(f"{url}: {CONFIG_FILE} is missing: no checkpoint, or a half-copied one")
         for name, limit in LIMITS.items():
-            size = sizes[name]
-            if size is not None and size > limit:
+            if (sizes[name] or 0) > limit:
                 raise CheckpointError(f"{url}/{name}: larger than {limit} bytes")
-            if size is not None:
-                self._remote.fetch(f"{source}/{name}", target / name)
+        self._remote.fetch(f"{source}/{CONFIG_FILE}", target / CONFIG_FILE)
         info = read_checkpoint(target, *source.split("/"))
         size, expected = sizes[WEIGHTS_FILE], int(info.config["weights"]["bytes"])
         if size != expected:
             raise CheckpointError(
                 f"{url}/{WEIGHTS_FILE}: {size or 'no'} bytes where config.json says {expected}: half-copied?"
             )
+        if sizes[CANARY_FILE] is None:
+            raise CheckpointError(f"{url}/{CANARY_FILE}: missing: half-copied?")
         if expected > (free := shutil.disk_usage(target).free):
             raise CheckpointError(f"{url}/{WEIGHTS_FILE}: {expected} bytes; {free} are free in {self.writable}")
-        self._remote.fetch(f"{source}/{WEIGHTS_FILE}", target / WEIGHTS_FILE)
-        info.verify()
+        for name in sizes.keys() - {CONFIG_FILE}:
+            if sizes[name] is not None:
+                self._remote.fetch(f"{source}/{name}", target / name)
+        try:
+            info.verify()
+        except CheckpointError as error:
+            self._refused[info.task, info.version] = error
+            raise
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -246,6 +247,9 @@ class Registry:
             os.replace(partial, directory / name)  # noqa: PTH105 (the atomic call is meant)
         except OSError as error:
             raise RegistryAwayError(f"{directory}: cannot be written: {error.strerror}") from None
+        finally:
+            with suppress(OSError):
+                partial.unlink()
 
     def _own(self, task: str) -> list[str]:
         """The versions that lie in the writable root and not elsewhere behind a link, oldest first."""
@@ -258,8 +262,11 @@ class Registry:
         path = self.writable / task / version
         _require_inside(self.writable, path)
         gone = path.with_name(f".{version}.{uuid.uuid4().hex}.removed")
-        path.rename(gone)
-        shutil.rmtree(gone)
+        try:
+            path.rename(gone)
+            shutil.rmtree(gone)
+        except OSError as error:
+            raise RegistryAwayError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
 def _versions_in(directory: Path) -> set[str]:

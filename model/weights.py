@@ -24,8 +24,11 @@ def serialise(model: HRM) -> bytes:
 
 
 def write_weights(model: HRM, path: Path) -> None:
-    """The same as a file, without a copy in memory."""
-    save_file(_saved(model), path)
+    """The same as a file, without a copy in memory; raises OSError where it cannot be written."""
+    try:
+        save_file(_saved(model), path)
+    except SafetensorError as error:  # its word for what the system refuses
+        raise OSError(" ".join(str(error).split())) from None
     path.chmod(0o644)  # safetensors lets nobody else read it; whoever serves it is somebody else
 
 

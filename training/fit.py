@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from training.alarms import Alarms
+from training.continuation import require_same_run, trained_on, write_recipe
 from training.data.pool import Pool, Source
 from training.data.sources import load_sources
 from training.errors import RunError
@@ -24,17 +24,14 @@ from training.log import open_sinks
 from training.memory import memory_errors, peak_memory, require_memory
 from training.recipe import Recipe
 from training.report import Reporter, Window
-from training.run_files import BEST_DIR, RECIPE_FILE
+from training.run_files import BEST_DIR
 from training.state import load_state, save_state
-from training.subject import load_subject, read_recipe
+from training.subject import load_subject
 from training.trainer import StepResult, Trainer
 from training.world import World, join_world
 
 LOG_EVERY = 50
 """Steps whose means make one line of the log."""
-
-_FIXED = ("task", "model", "train.batch_size", "train.rotation", "train.seed", "train.optimiser")
-"""What a resumed run must have in common with its beginning."""
 
 
 class Ending(Enum):
@@ -53,12 +50,14 @@ class Progress:
         best: the best held-out accuracy so far; below 0: not judged yet.
         since_best: how many evaluations have not reached it since.
         seconds: how long it has run in all.
+        data: the cards of what it has trained on, without what was held out.
     """
 
     step: int = 0
     best: float = -1.0
     since_best: int = 0
     seconds: float = 0.0
+    data: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> Ending:
@@ -89,7 +88,7 @@ class _Run:
         self.recipe, self.run_dir, self.world = recipe, run_dir, world
         settings, task = recipe.train, recipe.codec
         with world.first_alone():
-            _record(recipe, run_dir, writes=world.is_first)
+            require_same_run(recipe, run_dir)
             sources = load_sources(recipe, task, run_dir)
         trained, self.heldout = split_sources(sources, recipe.data.heldout)
         pool = Pool(task, trained, settings.seed, recipe.data.easy_steps, recipe.data.augment)
@@ -103,6 +102,9 @@ class _Run:
         elif settings.init_from:
             other = load_subject(Path(settings.init_from), world.device, torch.float32)
             self.trainer.begin_with(other.model, settings.init_from)
+        self.progress.data = trained_on(run_dir, self.progress.data, trained)
+        if world.is_first:  # now that the run is known to be possible
+            write_recipe(recipe, run_dir)
         self.alarms = Alarms(
             self.trainer.config.halt_max_segments, max(settings.warmup_steps, recipe.data.easy_steps)
         )  # fmt: skip
@@ -204,27 +206,3 @@ class _Run:
             "torch": torch.__version__,
             "parameters": parameters,
         }
-
-
-def _record(recipe: Recipe, run_dir: Path, writes: bool) -> None:
-    """Write the recipe down, or make sure that it fits the one the run was started with."""
-    path, wanted = run_dir / RECIPE_FILE, recipe.to_dict()
-    if path.exists():
-        recorded = read_recipe(run_dir).to_dict()
-        for key in _FIXED:
-            old, new = _value(recorded, key), _value(wanted, key)
-            if old != new:
-                raise RunError(f"{run_dir} was started with {key} = {old!r}, not {new!r}; choose another --run")
-    if writes:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        try:
-            partial.write_text(json.dumps(wanted, indent=2) + "\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def _value(recipe: dict[str, Any], key: str) -> Any:
-    section, _, name = key.partition(".")
-    return recipe[section][name] if name else recipe[section]

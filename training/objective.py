@@ -51,8 +51,11 @@ class Objective:
 
     @torch.no_grad()
     def continue_target(self, carry: Carry, tokens: Tensor, vectors: Tensor, segments: Tensor) -> Tensor:
-        """What q_continue of rows [k] should be, from one more segment after `carry` and `segments`."""
+        """What q_continue of rows [k] should be, from one more segment after `carry`.
+
+        `segments` [k] counts those that the rows have run, the one that `carry` comes from included.
+        """
         ahead = self._look_ahead(carry, tokens, vectors)
         config = self.model.config
-        is_last = segments + 1 >= config.halt_max_segments
+        is_last = segments >= config.halt_max_segments
         return continue_target(ahead.q_halt, ahead.q_continue, is_last, config.halt_rule)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.hrm import HRM, Carry
+from model.hrm import HRM
 from training.data.pool import Pool
 
 
@@ -22,9 +22,9 @@ class RunningBatch:
     """
 
     def __init__(self, model: HRM, batch_size: int, first_row: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.config, self.first_row, self.device = model.config, first_row, device
-        self.fresh = model.initial_carry(1, dtype)
-        self.carry = Carry(*(z.expand(batch_size, -1, -1).clone() for z in self.fresh))
+        self.model, self.config, self.dtype = model, model.config, dtype
+        self.first_row, self.device = first_row, device
+        self.carry = model.initial_carry(batch_size, dtype)
         self.tokens = torch.ones(batch_size, self.config.seq_len, dtype=torch.int64, device=device)
         self.labels = torch.zeros_like(self.tokens)
         self.puzzle_ids = torch.zeros(batch_size, dtype=torch.int64, device=device)
@@ -53,7 +53,8 @@ class RunningBatch:
         self.puzzle_ids[rows] = self._upload(np.array(puzzle_ids))
         self.min_segments[rows] = self._upload(np.array(minima))
         self.segments[rows] = 0
-        for z, fresh in zip(self.carry, self.fresh, strict=True):
+        # Asked for each time: the weights that a run begins with bring H_init and L_init of their own.
+        for z, fresh in zip(self.carry, self.model.initial_carry(1, self.dtype), strict=True):
             z[rows] = fresh
         return len(rows)
 

@@ -83,6 +83,32 @@ def test_a_failed_write_leaves_nothing(tmp_path, tiny):
     assert list((tmp_path / "sudoku").iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path, tiny):
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(CheckpointError, match=r"file/sudoku/1: cannot be written: Not a directory$"):
+        write(tmp_path / "file" / "sudoku" / "1", tiny)
+
+
+def test_weights_that_the_disk_does_not_take_are_named_and_leave_nothing(tmp_path, tiny):
+    absent = tmp_path / "absent" / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"sudoku/1: cannot be written: .*No such file"):
+        write(tmp_path / "sudoku" / "1", tiny, weights=lambda _: write_weights(tiny, absent))
+    assert list((tmp_path / "sudoku").iterdir()) == []
+
+
+def test_of_two_that_write_the_same_version_at_once_the_first_stays(tmp_path, tiny):
+    path, first = tmp_path / "sudoku" / "1", []
+
+    def while_another_writes(file):
+        first.append(write(path, tiny, training={"recipe": "first"}))
+        write_weights(tiny, file)
+
+    with pytest.raises(CheckpointError, match="never changed once written"):
+        write(path, tiny, weights=while_another_writes)
+    assert read_checkpoint(path).training == first[0].training
+    assert list((tmp_path / "sudoku").iterdir()) == [path]
+
+
 def test_truncated_weights_are_named(info):
     path = info.path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])

@@ -1,10 +1,11 @@
+import errno
 import shutil
 from datetime import date
 
 import pytest
 
 from model.checkpoint import CheckpointError
-from model.registry import Registry
+from model.registry import Registry, RegistryAwayError
 from tests.model.test_checkpoint import write
 
 
@@ -64,6 +65,20 @@ def test_current_that_names_nothing(roots):
     (roots[0] / "sudoku" / "CURRENT").write_text("../../etc\n")
     with pytest.raises(CheckpointError, match="does not name a version"):
         Registry(roots).current("sudoku")
+
+
+def test_a_registry_that_cannot_be_written_is_named_and_nothing_half_written_stays(roots, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    registry = Registry(roots)
+    for call in ("os.replace", "pathlib.Path.rename", "shutil.rmtree"):
+        monkeypatch.setattr(call, refuse)
+    with pytest.raises(RegistryAwayError, match="sudoku: cannot be written: No space left"):
+        registry.use("sudoku", "2026.02.01-1")
+    with pytest.raises(RegistryAwayError, match=r"2026\.02\.01-1: cannot be removed: No space left"):
+        registry.prune("sudoku", keep=0)
+    assert [path.name for path in (roots[0] / "sudoku").iterdir()] == ["2026.02.01-1"]
 
 
 def test_next_version_counts_within_a_day(roots):

@@ -5,6 +5,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from model.checkpoint import CheckpointError
 from model.mirror import MirroredRegistry
 from model.registry import Registry, RegistryAwayError, UnknownVersionError, open_registry
+from model.remote import RemoteDirectory
 from tests.model.test_checkpoint import write
 
 
@@ -125,6 +127,10 @@ def without_config(store: Store) -> None:
     store.remove("2/config.json")
 
 
+def without_canaries(store: Store) -> None:
+    store.remove("2/canary.jsonl")
+
+
 def truncated(store: Store) -> None:
     store.write("2/model.safetensors", store.read("2/model.safetensors")[:-9])
 
@@ -148,6 +154,7 @@ def claiming_the_whole_disk(store: Store) -> None:
     [
         (half_copied, "no bytes where config.json says"),
         (without_config, "config.json is missing"),
+        (without_canaries, "canary.jsonl: missing"),
         (truncated, "half-copied"),
         (altered, "sha256"),
         (too_large, "larger than"),
@@ -163,6 +170,66 @@ def test_a_bad_version_is_refused_with_its_reason(mirror: Registry, store: Store
         mirror.current("sudoku")
     assert mirror.get("sudoku", "1").name == "sudoku/1"
     assert not [path for path in mirror.writable.rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.parametrize("spoil", [half_copied, without_config, without_canaries, truncated])
+def test_a_version_seen_half_copied_is_taken_once_it_is_whole(mirror: Registry, store: Store, spoil) -> None:
+    whole = {name: store.read(f"2/{name}") for name in store.names("2")}
+    spoil(store)
+    store.write("CURRENT", b"2\n")
+    for _ in range(2):
+        with pytest.raises(CheckpointError):
+            mirror.current("sudoku")
+    for name, content in whole.items():
+        store.write(f"2/{name}", content)
+    mirror.current("sudoku").verify()
+
+
+def test_a_version_that_the_disk_had_no_room_for_is_copied_once_it_has(
+    mirror: Registry, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("CURRENT", b"2\n")
+    with monkeypatch.context() as full:
+        full.setattr("model.mirror.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+        with pytest.raises(CheckpointError, match="10 are free"):
+            mirror.current("sudoku")
+    assert mirror.current("sudoku").version == "2"
+
+
+def test_an_altered_version_is_copied_once_until_current_has_named_another(
+    url: str, mirror: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, copied = store.read("2/model.safetensors"), []
+    fetch = RemoteDirectory.fetch
+
+    def counted(self: RemoteDirectory, path: str, target: Path) -> None:
+        copied.append(path)
+        fetch(self, path, target)
+
+    monkeypatch.setattr(RemoteDirectory, "fetch", counted)
+    altered(store)
+    store.write("CURRENT", b"2\n")
+    beside = open_registry(url, tmp_path / "cache")
+    for _ in range(3):
+        for registry in (mirror, beside):
+            with pytest.raises(CheckpointError, match="sha256"):
+                registry.current("sudoku")
+    assert copied.count("sudoku/2/model.safetensors") == 2, "once a process"
+    store.write("2/model.safetensors", good)
+    for version in ("1", "2"):
+        store.write("CURRENT", f"{version}\n".encode())
+        for registry in (mirror, beside):
+            assert registry.current("sudoku").version == version
+
+
+def test_an_altered_version_that_was_mended_can_be_used_after_another(mirror: Registry, store: Store) -> None:
+    good = store.read("2/model.safetensors")
+    altered(store)
+    with pytest.raises(CheckpointError, match="sha256"):
+        mirror.use("sudoku", "2")
+    store.write("2/model.safetensors", good)
+    mirror.use("sudoku", "1")
+    assert mirror.use("sudoku", "2").version == "2"
 
 
 def test_what_was_copied_is_served_while_the_store_is_away(

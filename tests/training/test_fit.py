@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from model.tasks import get_task
+from tests.training.conftest import few_sudokus
 from tests.training.tiny_run import write_tiny_recipe
 from training import fit as fit_module
 from training import memory
 from training.cli import main
+from training.data.csv_file import write_csv
+from training.data.table import Table
 from training.evaluation.unroll import Trajectory
 from training.state import STATE_FILE, load_state
 
@@ -65,6 +69,43 @@ def test_a_run_goes_on_further_but_not_as_another(fit, tmp_path):
     assert load_state(tmp_path / "run").facts["step"] == 10
     assert fit("steps=20")[0] == 0
     assert load_state(tmp_path / "run").facts["step"] == 20
+
+
+def test_a_run_goes_on_with_further_data_but_holds_out_nothing_that_it_has_trained_on(fit, tmp_path):
+    path, (puzzles, answers) = tmp_path / "more.csv", few_sudokus()
+    task, zeros = get_task("sudoku"), np.zeros(len(puzzles))
+    write_csv(path, task, Table(puzzles, answers, ["more"] * len(puzzles), zeros))
+    fit("steps=10")
+    for moved in ("data.heldout=60", "data.generate=200", "data.clues=[50,60]"):
+        code, said = fit("steps=20", moved)
+        assert code == 2
+        assert "has trained on" in said
+        assert said.endswith("choose another --run\n")
+    assert fit("steps=20", f"data.csv={path}", "data.csv_weight=[2.0]")[0] == 0
+    assert [card["count"] for card in load_state(tmp_path / "run").facts["data"]] == [280, 16]
+    assert "has trained on 20 of the puzzles of generated that would now be held out" in fit("steps=30")[1]
+
+
+@pytest.mark.parametrize("mistake", [["batch_size=6", "accumulate=4"], ["data.csv=absent.csv"]])
+def test_a_start_that_fails_leaves_no_recipe_that_the_mended_one_would_have_to_fit(fit, tmp_path, mistake):
+    assert fit("seed=7", *mistake)[0] == 2
+    assert not (tmp_path / "run" / "recipe.json").exists()
+    assert fit("steps=10")[0] == 0
+
+
+def test_a_run_that_goes_on_in_vain_keeps_its_recipe(fit, tmp_path):
+    fit("steps=10")
+    recorded = (tmp_path / "run" / "recipe.json").read_text()
+    assert fit("steps=20", "data.csv=absent.csv")[0] == 2
+    assert (tmp_path / "run" / "recipe.json").read_text() == recorded
+
+
+def test_a_run_that_was_killed_before_it_saved_anything_may_start_as_another(fit, tmp_path):
+    fit("steps=10", "batch_size=16")
+    for state in (tmp_path / "run").rglob(STATE_FILE):
+        state.unlink()
+    assert fit("steps=10")[0] == 0
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["train"]["batch_size"] == 8
 
 
 def test_a_run_begins_with_the_weights_of_another(fit, tmp_path, capsys):

@@ -23,7 +23,7 @@ def test_only_halted_rows_are_replaced(pool):
     assert torch.equal(b.tokens[kept], tokens[kept])
     assert (b.carry.z_H[kept] == 7.0).all()
     assert (b.segments[kept] == 2).all()
-    assert torch.equal(b.carry.z_H[b.halted], b.fresh.z_H.expand(2, -1, -1))
+    assert torch.equal(b.carry.z_H[b.halted], b.model.initial_carry(2).z_H)
     assert (b.segments[b.halted] == 0).all()
     assert not torch.equal(b.tokens[b.halted], tokens[b.halted])
 

@@ -85,6 +85,18 @@ def test_ema_follows_the_weights(recipe, pool):
         torch.testing.assert_close(average, (old + now) / 2)
 
 
+def test_fresh_rows_start_from_the_initial_states_of_the_weights_that_the_run_began_with(recipe, pool):
+    other = Trainer(recipe, pool, World())
+    recipe.train.seed = 1
+    begun, resumed = Trainer(recipe, pool, World()), Trainer(recipe, pool, World())
+    begun.begin_with(other.model, "other")
+    resumed.load(begun.tensors(), 0)
+    for trainer in (begun, resumed):
+        trainer.batch.refill(pool, 0, exploration=0.0)
+        assert torch.equal(trainer.batch.carry.z_H, other.model.initial_carry(8).z_H)
+        assert torch.equal(trainer.batch.carry.z_L, other.model.initial_carry(8).z_L)
+
+
 @pytest.mark.parametrize(("optimiser", "rotation"), [("adam_atan2", 1), ("muon", 1), ("adam_atan2", 4)])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, pool, tmp_path, optimiser, rotation):
     recipe.train.optimiser, recipe.train.rotation = optimiser, rotation

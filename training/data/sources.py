@@ -95,12 +95,20 @@ def _from_csv(path: Path, task: Task, weight: float) -> Source:
 
 
 def _from_folder(path: Path, task: Task, recipe: Recipe) -> Source:
-    """The training split. Puzzles with ids are judged by the test split: their ids mean nothing elsewhere."""
+    """The training split. Puzzles with ids are judged by the test split: their ids mean nothing elsewhere.
+
+    Raises:
+        DataError: It cannot be read, or there is nothing to train on or to judge by.
+    """
     if not is_dataset(path) and recipe.prepare:
         raise DataError(f"{path}: no dataset there; make it with: {recipe.prepare}")
     source = read_folder(path, "train", task, recipe.data.dataset_weight)
     if recipe.data.judge_on_test or (source.puzzle_ids is not None and (path / "test").is_dir()):
-        return replace(source, heldout=read_folder(path, "test", task))
+        tests = read_folder(path, "test", task)
+        for split, puzzles, use in (("train", source, "train on"), ("test", tests, "judge by")):
+            if not len(puzzles):
+                raise DataError(f"{path}: the {split} split is empty: nothing to {use}")
+        return replace(source, heldout=tests)
     return source
 
 

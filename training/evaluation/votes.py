@@ -7,12 +7,14 @@ probability that the network gives its own answer.
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.checkpoint import IDENTIFIER_SEPARATORS
 from model.tasks import Tokens
 from model.tasks.arc import Arc, Colours, ColourSymmetry, decode
 from training.evaluation.statistics import Share
@@ -48,11 +50,11 @@ class Votes:
 
 def image_of(name: str) -> tuple[str, ColourSymmetry]:
     """The task that an identifier is an image of, and the symmetry that made it."""
-    task, *parts = name.rsplit("_", 2)
-    try:
-        return task, ColourSymmetry.from_name("_".join(parts))
-    except ValueError:
-        return name, Arc().identity()
+    for separator in IDENTIFIER_SEPARATORS:
+        task, *parts = name.rsplit(separator, 2)
+        with suppress(ValueError):
+            return task, ColourSymmetry.from_name("_".join(parts))
+    return name, Arc().identity()
 
 
 def count_votes(

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,20 @@ def test_puzzles_with_identifiers_are_judged_by_the_dataset_s_own_tests(arc_root
     assert trained is source
     assert len(heldout) == 5
     assert set(heldout.puzzle_ids) <= set(source.puzzle_ids)
+
+
+@pytest.mark.parametrize(
+    ("role", "missing"),
+    [
+        ("training", "test split is empty: nothing to judge by"),
+        ("evaluation", "train split is empty: nothing to train on"),
+    ],
+)
+def test_a_split_that_holds_nothing_is_named_before_a_run_begins(arc_root, tmp_path, role, missing):
+    shutil.copytree(arc_root / role, tmp_path / "tasks" / role)
+    build_arc(tmp_path / "arc", [tmp_path / "tasks"], "clean", augmentations=2, seed=0, facts={})
+    with pytest.raises(DataError, match=f"arc: the {missing}"):
+        load_sources(make_recipe("arc", dataset=[str(tmp_path / "arc")]), get_task("arc"), tmp_path)
 
 
 def test_the_pool_shows_puzzles_with_identifiers_as_they_are():

@@ -25,13 +25,13 @@ def vote(ballots, q_halt=None):
     return count_votes(np.array(names), np.array(tests), np.stack(said), np.stack(known), values)
 
 
-@given(GRIDS, st.integers(0, 2**32 - 1))
-def test_perfect_answers_under_any_symmetry_win_every_vote(answer, seed):
+@given(GRIDS, st.integers(0, 2**32 - 1), st.sampled_from(["_", "|||"]))
+def test_perfect_answers_under_any_symmetry_win_every_vote(answer, seed, separator):
     rng = np.random.default_rng(seed)
     ballots = []
     for symmetry in [Arc().identity(), *(Arc().random_symmetry(rng) for _ in range(6))]:
         image = encode(symmetry.change(answer))
-        ballots.append((f"task_{symmetry.name}", 0, image, image))
+        ballots.append((separator.join(["task", *symmetry.name.split("_")]), 0, image, image))
     votes = vote(ballots)
     assert (votes.tasks, votes.tests) == (1, 1)
     assert votes.outputs[1].value == votes.task_means[1] == 1.0
@@ -57,9 +57,13 @@ def test_the_two_metrics_differ_where_tasks_have_different_numbers_of_tests():
     assert votes.task_means[2] == pytest.approx(1 / 2), "upstream: of a task's tests, averaged over tasks"
 
 
-def test_identifiers_are_read_as_upstream_writes_them():
-    task, symmetry = image_of("007bbfb7_t3_0192837465")
+@pytest.mark.parametrize("identifier", ["007bbfb7_t3_0192837465", "007bbfb7|||t3|||0192837465"])
+def test_identifiers_are_read_as_hrm_and_tiny_recursive_models_write_them(identifier):
+    task, symmetry = image_of(identifier)
     assert (task, symmetry.name) == ("007bbfb7", "t3_0192837465")
-    for plain in ("007bbfb7", "a_b_c", "task_t9_0123456789"):
-        assert image_of(plain)[0] == plain
-        assert image_of(plain)[1].name == Arc().identity().name
+
+
+@pytest.mark.parametrize("plain", ["007bbfb7", "a_b_c", "task_t9_0123456789", "a|||b|||c"])
+def test_other_identifiers_are_no_images(plain):
+    assert image_of(plain)[0] == plain
+    assert image_of(plain)[1].name == Arc().identity().name
