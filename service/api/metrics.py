@@ -15,6 +15,8 @@ from service.exposition import merge
 from service.metrics import CONTENT_TYPE
 
 _FETCH_TIMEOUT_S = 2.0
+_QUEUE_TIMEOUT_S = 1.0
+"""Below _FETCH_TIMEOUT_S, or a Redis that hangs would keep the API processes out of the union just then."""
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,16 @@ def mount(app: FastAPI, context: Context) -> None:
 
 
 async def render_own(context: Context) -> bytes:
-    """This process' exposition, with the queue as it stands now; as it stood, where Redis is away."""
+    """This process' exposition, with the queue as it stands now; as it stood, where Redis is away or hangs."""
     tasks = context.catalogue.names()
     context.metrics.know_tasks(tasks)
     try:
-        depths = await context.desk.depths(tasks)
+        async with asyncio.timeout(_QUEUE_TIMEOUT_S):
+            depths = await context.desk.depths(tasks)
     except ApiError:
+        depths = []
+    except TimeoutError:
+        context.metrics.redis_errors.labels("depths").inc()
         depths = []
     for depth in depths:
         context.metrics.queue_depth.labels(depth.task, depth.lane.value).set(depth.waiting)

@@ -64,6 +64,17 @@ def test_metrics_are_those_of_all_processes(service: Service) -> None:
         assert [now - then for now, then in zip(totals(), before, strict=True)] == [50, 50, segments]
 
 
+def test_metrics_are_those_of_all_processes_although_redis_hangs(service: Service) -> None:
+    (queue,) = service.children("valkey-server")
+    queue.suspend()
+    try:
+        for _ in range(3):  # on one connection, and on ones that cannot be opened
+            assert processes(service) == {"api-1", "api-2", "worker-1"}
+    finally:
+        queue.resume()
+    until(service.ready)
+
+
 def test_hrm_solve_asks_it(service: Service, tmp_path: Path) -> None:
     rows = tmp_path / "puzzles.csv"
     rows.write_text(f"source,question,answer,rating\na,{PUZZLE},,1\nb,55{PUZZLE[2:]},,2\nc,{PUZZLE},,3\n")
