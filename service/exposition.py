@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 
-def merge(expositions: Iterable[str], largest: Collection[str] = ()) -> bytes:
-    """The union of text expositions.
+def merge(expositions: Mapping[str, str]) -> bytes:
+    """The union of text expositions, by the names of the processes that they come from.
 
-    A series that several of them hold is added up, as counters and histograms must be; of a gauge named in `largest`
-    (one that every process reads from the same place) the largest value counts. Raises ValueError on what is not an
-    exposition.
+    Every sample gets its process' name as the label `process`, unless it has one. Nothing is added up here: the sum
+    of a counter would fall when one of the processes starts again or does not answer, and Prometheus would count the
+    others' share as new. Raises ValueError on what is not an exposition.
     """
     families: dict[str, Metric] = {}
-    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-    for exposition in expositions:
+    for process, exposition in expositions.items():
         for family in text_string_to_metric_families(exposition):
-            families.setdefault(family.name, family)
-            series = values.setdefault(family.name, {})
-            for sample in family.samples:
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                if key not in series:
-                    series[key] = sample.value
-                elif family.name in largest:
-                    series[key] = max(series[key], sample.value)
-                else:
-                    series[key] += sample.value
-    for name, family in families.items():
-        family.samples = [Sample(sample, dict(labels), value) for (sample, labels), value in values[name].items()]
+            union = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            union.samples += [s._replace(labels={"process": process, **s.labels}) for s in family.samples]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Fixed(families.values()))
     return generate_latest(registry)

@@ -16,18 +16,6 @@ from service.schemas import SEVERAL_ATTEMPTS, HaltedBy, Lane
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-LARGEST = frozenset(
-    {
-        "hrm_queue_depth",
-        "hrm_queue_oldest_age_seconds",
-        "hrm_worker_last_step_timestamp_seconds",
-        "hrm_checkpoint_info",
-        "hrm_runner_info",
-        "hrm_build_info",
-    }
-)
-"""Gauges that several processes read from the same place: of these the largest counts; all other series add up."""
-
 REJECTIONS = ("queue_full", "over_quota", "draining", "queue_away")
 FINISHES = (*(halt.value for halt in HaltedBy), "cancelled", "error", "poison")
 VALIDITIES = ("true", "false", "unknown")

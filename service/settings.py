@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     )
     metrics_from: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="URLs, separated by commas, of other processes' metrics, which the API's /metrics shows beside its "
-        "own. `hrm serve` sets it.",
+        description="URLs, separated by commas, of the processes whose metrics the API's /metrics shows in place of "
+        "its own; what follows a `#` is the name of the process. `hrm serve` sets it.",
     )
     api_processes: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="API processes that `hrm serve` starts on its port. Raise it when one process has its core full."

@@ -194,11 +194,16 @@ ROWS: dict[str, list[Panel]] = {
             about="0 where a slot is filled in the very segment after it was freed.",
         ),
         graph("Time of a segment, by batch shape", "s", *_quantiles("hrm_segment_duration_seconds", "bucket")),
-        graph("Device memory", "bytes", ("sum by (instance, kind) (hrm_device_memory_bytes)", "{{instance}} {{kind}}")),
+        graph(
+            "Device memory",
+            "bytes",
+            ("sum by (instance, process, kind) (hrm_device_memory_bytes)", "{{instance}} {{process}} {{kind}}"),
+            about="Used by each worker; free is the whole device's, which several workers may share.",
+        ),
         graph(
             "Since the last segment",
             "s",
-            ("time() - hrm_worker_last_step_timestamp_seconds", "{{instance}}"),
+            ("time() - hrm_worker_last_step_timestamp_seconds", "{{instance}} {{process}}"),
             about="Grows while nothing is to be done; while slots are occupied, it must not.",
         ),
     ],
@@ -238,7 +243,7 @@ ROWS: dict[str, list[Panel]] = {
         graph(
             "Failed self-checks",
             "short",
-            ("sum by (instance) (hrm_invariant_violations_total)", "{{instance}}"),
+            ("sum by (instance, process) (hrm_invariant_violations_total)", "{{instance}} {{process}}"),
             about="Always 0; anything else is a defect.",
         ),
         table("Versions", "count by (version) (hrm_build_info)"),

@@ -1,19 +1,22 @@
-"""`GET /metrics`: this process' metrics and, where it is told of others (`hrm serve` does), theirs beside them."""
+"""`GET /metrics`: this process' metrics or, where it is told of several processes (`hrm serve` does), all of theirs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Response
 
 from service.api.context import Context
 from service.api.errors import ApiError
 from service.exposition import merge
-from service.metrics import CONTENT_TYPE, LARGEST
+from service.metrics import CONTENT_TYPE
 
 _FETCH_TIMEOUT_S = 2.0
+_QUEUE_TIMEOUT_S = 1.0
+"""Below _FETCH_TIMEOUT_S, or a Redis that hangs would keep the API processes out of the union just then."""
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +25,11 @@ def mount(app: FastAPI, context: Context) -> None:
     """Add the route."""
 
     async def metrics() -> Response:
-        own = await render_own(context)
-        if context.settings.metrics_from:
-            others = await _fetch(context.settings.metrics_from)
-            own = await asyncio.to_thread(merge, [own.decode(), *others], LARGEST)
-        return Response(own, media_type=CONTENT_TYPE)
+        if sources := context.settings.metrics_from:
+            text = await asyncio.to_thread(merge, await _fetch(sources))
+        else:
+            text = await render_own(context)
+        return Response(text, media_type=CONTENT_TYPE)
 
     app.get(
         "/metrics",
@@ -38,12 +41,16 @@ def mount(app: FastAPI, context: Context) -> None:
 
 
 async def render_own(context: Context) -> bytes:
-    """This process' exposition, with the queue as it stands now; as it stood, where Redis is away."""
+    """This process' exposition, with the queue as it stands now; as it stood, where Redis is away or hangs."""
     tasks = context.catalogue.names()
     context.metrics.know_tasks(tasks)
     try:
-        depths = await context.desk.depths(tasks)
+        async with asyncio.timeout(_QUEUE_TIMEOUT_S):
+            depths = await context.desk.depths(tasks)
     except ApiError:
+        depths = []
+    except TimeoutError:
+        context.metrics.redis_errors.labels("depths").inc()
         depths = []
     for depth in depths:
         context.metrics.queue_depth.labels(depth.task, depth.lane.value).set(depth.waiting)
@@ -51,8 +58,8 @@ async def render_own(context: Context) -> bytes:
     return context.metrics.render()
 
 
-async def _fetch(urls: Sequence[str]) -> list[str]:
-    """The expositions that can be had; a process that is just starting has none."""
+async def _fetch(urls: Sequence[str]) -> dict[str, str]:
+    """The expositions that can be had, by the name after the URL's `#`; a process that is just starting has none."""
     import httpx  # noqa: PLC0415 (60 ms of the start, and only `hrm serve` needs it)
 
     async def one(client: httpx.AsyncClient, url: str) -> str:
@@ -63,4 +70,5 @@ async def _fetch(urls: Sequence[str]) -> list[str]:
             return ""
 
     async with httpx.AsyncClient(timeout=_FETCH_TIMEOUT_S, trust_env=False) as client:
-        return await asyncio.gather(*(one(client, url) for url in urls))
+        texts = await asyncio.gather(*(one(client, url) for url in urls))
+    return dict(zip((urlsplit(url).fragment or url for url in urls), texts, strict=True))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +43,24 @@ def household(flags: Mapping[str, Any], ports: Ports, queue: EmbeddedServer | No
         flags = {**flags, "redis_url": queue.url}
     settings = load_settings(**flags)
     flags = {**flags, "port": ports.api}
-    roles = []
-    for number, own in enumerate(ports.metrics):
-        siblings = [port for other, port in enumerate(ports.metrics) if other != number]
-        roles.append(_api(settings, {**flags, "metrics_port": own}, [*ports.probes, *siblings]))
+    everybody = {"metrics_from": ",".join([*settings.metrics_from, *_metrics(settings.host, ports)])}
+    roles = [_api(settings, {**flags, **everybody, "metrics_port": port}) for port in ports.metrics]
     roles += [_worker(settings, {**flags, "probe_port": port}) for port in ports.probes]
     return [roles, [_queue(queue)]] if queue else [roles]
 
 
-def _api(settings: Settings, flags: Mapping[str, Any], others: Sequence[int]) -> Role:
-    urls = [f"http://{reachable(settings.host)}:{port}/metrics" for port in others]
-    environment = _environment({**flags, "metrics_from": ",".join([*settings.metrics_from, *urls])})
+def _metrics(host: str, ports: Ports) -> list[str]:
+    """Where each process shows its own metrics, and its name, which is the same in all its lives."""
+    kinds = {"api": ports.metrics, "worker": ports.probes}
+    return [
+        f"http://{reachable(host)}:{port}/metrics#{kind}-{number}"
+        for kind, own in kinds.items()
+        for number, port in enumerate(own, start=1)
+    ]
+
+
+def _api(settings: Settings, flags: Mapping[str, Any]) -> Role:
+    environment = _environment(flags)
     return Role("API", lambda life: launch([*_hrm(), "api"], environment), settings.drain_timeout_s + _LAST_WORDS_S)
 
 

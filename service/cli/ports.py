@@ -19,7 +19,7 @@ class Ports:
     probes: Sequence[int]
     """One for each worker."""
     metrics: Sequence[int]
-    """One for each API process, where it shows its own metrics to the others."""
+    """One for each API process, where it shows its own metrics alone."""
 
 
 def choose_ports(settings: Settings) -> Ports:

@@ -1,13 +1,15 @@
-"""`GET /metrics`: the API's own, and others' beside them."""
+"""`GET /metrics`: the API's own, or those of several processes."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
-from service.metrics import LARGEST, ApiMetrics, WorkerMetrics, segment_buckets
+from service.metrics import ApiMetrics, WorkerMetrics, segment_buckets
 from service.probes import Probes
 from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, ServeApi, until
@@ -16,14 +18,21 @@ from tests.service.api.scripted import ScriptedWorker, held
 
 async def value(api: Api, name: str, **labels: str) -> float:
     """One series of /metrics."""
-    text = (await api.http.get("/metrics")).text
-    (found,) = [
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    ]
+    (found,) = [s.value for s in await samples(api) if s.name == name and labels.items() <= s.labels.items()]
     return found
+
+
+async def samples(api: Api) -> list[Sample]:
+    text = (await api.http.get("/metrics")).text
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+@contextmanager
+def exporting(metrics: ApiMetrics | WorkerMetrics) -> Iterator[str]:
+    """Where another process shows these."""
+    probes = Probes("127.0.0.1", 0, live=lambda: None, ready=lambda: None, metrics=metrics.render)
+    yield f"http://127.0.0.1:{probes.port}/metrics"
+    probes.close()
 
 
 async def test_requests_are_counted_by_route(api: Api, worker: ScriptedWorker) -> None:
@@ -60,23 +69,20 @@ async def test_the_queue_is_shown_as_it_stands(serve_api: ServeApi) -> None:
     assert await value(api, "hrm_admission_rejected_total", reason="queue_full") == 1
 
 
-async def test_others_metrics_are_shown_beside_its_own(serve_api: ServeApi) -> None:
+async def test_several_processes_are_shown_under_their_names(serve_api: ServeApi) -> None:
     worker = WorkerMetrics(max_segments=16)
-    worker.know_tasks(["sudoku"])
     worker.segments_used.labels("sudoku", "act").observe(3)
-    probes = Probes("127.0.0.1", 0, live=lambda: None, ready=lambda: None, metrics=worker.render)
-    gone = "http://127.0.0.1:1/metrics"
-    api = await serve_api(metrics_from=f"http://127.0.0.1:{probes.port}/metrics,{gone}")
-    assert await value(api, "hrm_segments_used_sum", task="sudoku", halt="act") == 3
-    assert await value(api, "hrm_http_requests_total", route="/solve", method="POST") == 0
-    assert await value(api, "hrm_build_info") == 1
-    probes.close()
+    with exporting(ApiMetrics()) as sibling, exporting(worker) as busy, exporting(WorkerMetrics(16)) as unnamed:
+        gone = "http://127.0.0.1:1/metrics#worker-2"
+        api = await serve_api(metrics_from=f"{sibling}#api-1,{busy}#worker-1,{gone},{unnamed}")
+        builds = [sample.labels["process"] for sample in await samples(api) if sample.name == "hrm_build_info"]
+        assert builds == ["api-1", "worker-1", unnamed]
+        assert await value(api, "hrm_segments_used_sum", task="sudoku", halt="act", process="worker-1") == 3
 
 
 def test_no_metric_has_two_owners_but_those_of_every_process() -> None:
     api, worker = ({family.name for family in role.registry.collect()} for role in (ApiMetrics(), WorkerMetrics(16)))
     assert api & worker == {"hrm_redis_errors", "hrm_build_info"}
-    assert api | worker >= LARGEST
 
 
 def test_segments_have_a_bucket_each_up_to_16_and_end_at_the_cap() -> None:

@@ -144,12 +144,14 @@ async def test_a_second_signal_turns_the_waiting_away(start: Callable[..., Proce
 async def test_probes_and_metrics_can_have_a_port_of_their_own(start: Callable[..., Process]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    process = start(metrics_port=port)
-    await process.url()
+    process = start(metrics_port=port, metrics_from=f"http://127.0.0.1:{port}/metrics#api-1")
+    url = await process.url()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
         assert (await http.get("/livez")).status_code == 200
         assert (await http.get("/readyz")).status_code == 200
         assert 'hrm_queue_depth{lane="high",task="sudoku"} 0.0' in (await http.get("/metrics")).text
+        named = 'hrm_queue_depth{lane="high",process="api-1",task="sudoku"} 0.0'
+        assert named in (await http.get(f"{url}/metrics")).text, "it may be one of those that it shows"
         assert (await http.post("/solve", json=BODY)).status_code >= 400
 
 
