@@ -18,7 +18,8 @@ from pydantic import (
     field_validator,
 )
 
-Grid = list[list[StrictInt]]
+# A body may hold half a million cells; were all of them wrong, all their faults would take half a gigabyte.
+Grid = Annotated[list[Annotated[list[StrictInt], Field(fail_fast=True)]], Field(fail_fast=True)]
 
 
 def _form(puzzle: object) -> str:

@@ -22,6 +22,10 @@ PROBLEM_JSON = "application/problem+json"
 CLIENT_GONE = 499
 """The status, for logs and metrics only, of a request whose client hung up."""
 
+_LISTED_FAULTS = 20
+_MOST_FAULTS = 1000
+"""More are not looked at: a body of a megabyte may have a hundred thousand fields that nobody knows."""
+
 _HTTP_KINDS = {404: ProblemKind.NOT_FOUND, 405: ProblemKind.METHOD_NOT_ALLOWED}
 
 log = logging.getLogger(__name__)
@@ -73,11 +77,13 @@ def invalid_body(error: ValidationError, within: str = "", puzzle_at: str = "/pu
 
     `within` and `puzzle_at` are JSON pointers to what was validated and to its puzzle in the body.
     """
+    if (count := error.error_count()) > _MOST_FAULTS:
+        return ApiError(ProblemKind.BAD_REQUEST, f"{count} faults; /docs shows which fields there are", pointer=within)
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     if faults[0]["type"] == "json_invalid":
         return ApiError(ProblemKind.NOT_JSON, faults[0]["msg"].removeprefix("Invalid JSON: "))
     return _bad_request(
-        [{"pointer": _pointer(fault, within, puzzle_at), "detail": _words(fault)} for fault in faults[:20]]
+        [{"pointer": _pointer(fault, within, puzzle_at), "detail": _words(fault)} for fault in faults[:_LISTED_FAULTS]]
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -54,6 +55,29 @@ async def test_a_bad_puzzle_spoils_its_own_line_only(api: Api, worker: ScriptedW
         "/puzzles/6/task",
     ]
     assert {claim.lane for claim in worker.seen} == {"normal", "high"}
+
+
+@pytest.mark.parametrize(
+    ("item", "pointer"),
+    [
+        ([[None] * 200_000], "/puzzles/0/0/0"),
+        ([1] * 350_000, "/puzzles/0/0"),
+        ({f"{n:x}": 1 for n in range(90_000)}, "/puzzles/0"),
+    ],
+    ids=["cells", "rows", "unknown fields"],
+)
+async def test_an_item_of_many_faults_costs_little(unconnected: httpx.AsyncClient, item: Any, pointer: str) -> None:
+    body = json.dumps({"task": "sudoku", "puzzles": [item]}, separators=(",", ":"))
+    assert len(body) < 1 << 20
+    tracemalloc.start()
+    try:
+        response = await unconnected.post("/solve/batch", content=body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (line,) = lines(response)
+    assert (line["error"]["status"], line["error"]["pointer"]) == (422, pointer)
+    assert peak < 40e6  # all faults: 53 to 300e6
 
 
 async def test_lines_come_as_puzzles_end(api: Api, worker: ScriptedWorker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -114,6 +115,41 @@ async def test_what_is_wrong_is_named(
 async def test_several_faults_are_all_listed(unconnected: httpx.AsyncClient) -> None:
     said = problem(await unconnected.post("/solve", json={"puzzle": PUZZLE, "trace": 1, "surprise": 2}))
     assert [fault["pointer"] for fault in said["errors"]] == ["/trace", "/surprise"]
+
+
+def full(start: str, item: str, end: str) -> bytes:
+    """A body as large as one may be, of as many items as fit in."""
+    body = (start + ",".join([item] * (((1 << 20) - len(start) - len(end) + 1) // (len(item) + 1))) + end).encode()
+    assert (1 << 20) - 16 <= len(body) <= 1 << 20
+    return body
+
+
+UNKNOWN = ",".join(f'"{n:x}":1' for n in range(100_000))
+
+
+@pytest.mark.parametrize("path", ["/solve", "/jobs"])
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (full('{"puzzle":[', "1", "]}"), "/puzzle/0"),
+        (full('{"puzzle":[', "[[]]", "]}"), "/puzzle/0/0"),
+        (full('{"puzzle":[[', "null", "]]}"), "/puzzle/0/0"),
+        (f'{{"puzzle":"1",{UNKNOWN}}}'.encode(), ""),
+    ],
+    ids=["rows", "rows of rows", "cells", "unknown fields"],
+)
+async def test_half_a_million_faults_cost_little(
+    unconnected: httpx.AsyncClient, path: str, body: bytes, pointer: str
+) -> None:
+    """Everybody else waits while a body is looked at."""
+    tracemalloc.start()
+    try:
+        said = problem(await unconnected.post(path, content=body))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (said["status"], said["pointer"], said.get("errors")) == (422, pointer, None)
+    assert peak < 40e6  # all faults: 53 to 300e6
 
 
 async def test_a_large_body_is_refused_whatever_its_header_says(api: Api) -> None:
