@@ -104,7 +104,7 @@ class Desk:
         finally:
             self._waiters.discard(waiter)
             if ending is None and not keep:
-                await asyncio.shield(self._give_up(job_id))
+                self._broker.abandon(job_id, timeout_s)
         if ending is None:
             raise ApiError(ProblemKind.DEADLINE, f"no answer within {timeout_s:g} s")
         return ending
@@ -161,12 +161,6 @@ class Desk:
             return bool(await self.workers())
         except ApiError:  # Redis may come back in time
             return True
-
-    async def _give_up(self, job_id: str) -> None:
-        try:
-            await self.cancel(job_id)
-        except ApiError as error:
-            log.info("an abandoned job could not be cancelled: %s", error, extra={"job_id": job_id})
 
     def _refusal(self, kind: ProblemKind, detail: str, retry_after_s: float) -> ApiError:
         self._metrics.admission_rejected.labels(kind.name.lower()).inc()

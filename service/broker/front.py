@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from service.broker import problems
+from service.broker.abandoned import Abandoned
 from service.broker.config import BrokerConfig
 from service.broker.keys import Keys
 from service.broker.pipeline import Pipeline
 from service.broker.records import (
     FORMAT_VERSION,
     Admission,
+    BrokerError,
     ControlMessage,
     Depth,
     Ending,
@@ -49,6 +52,7 @@ class RedisFrontBroker:
         name = f"hrm-api-{process_id}"
         self._pipeline = Pipeline(config.url, tag=self._keys.tag, name=name)
         self._replies = Replies(config.url, stream=self._keys.reply(process_id), name=name, look=self._endings)
+        self._abandoned = Abandoned(self._pipeline)
 
     @property
     def reply_to(self) -> str:
@@ -63,6 +67,7 @@ class RedisFrontBroker:
     async def close(self) -> None:
         """See FrontBroker."""
         await self._replies.close()
+        await self._abandoned.close()
         await self._pipeline.close()
 
     async def admit(self, job: NewJob) -> Admission:
@@ -71,6 +76,7 @@ class RedisFrontBroker:
 
     async def submit(self, job: NewJob) -> Receipt:
         """See FrontBroker."""
+        self._abandoned.discard(job.id)
         waited_for = job.reply_to == self.reply_to
         if waited_for:
             # Before it is in: it may end before its admission is read here.
@@ -80,6 +86,11 @@ class RedisFrontBroker:
             reply = await self._pipeline.run(ADMIT, *admit_arguments(job, self._config.queue_limit))
             receipt = read_receipt(reply)
             admission = receipt.admission
+        except (BrokerError, asyncio.CancelledError):
+            # Its caller never learns of it, unless they ask again under their key.
+            if not job.idempotency_key:
+                self.abandon(job.id, job.timeout_s)
+            raise
         finally:
             if waited_for and admission is not Admission.ACCEPTED:
                 self._replies.forget(job.id)
@@ -98,6 +109,11 @@ class RedisFrontBroker:
         cancelled = bool(await self._pipeline.run(CANCEL, job_id))
         self._replies.forget(job_id)
         return cancelled
+
+    def abandon(self, job_id: str, within_s: float) -> None:
+        """See FrontBroker."""
+        self._abandoned.add(job_id, within_s)
+        self._replies.forget(job_id)
 
     async def depths(self, tasks: Sequence[str]) -> list[Depth]:
         """See FrontBroker."""

@@ -230,7 +230,11 @@ class FrontBroker(Protocol):
         ...
 
     async def submit(self, job: NewJob) -> Receipt:
-        """What `admit` does, told in full: whose job it is, and when to come again."""
+        """What `admit` does, told in full: whose job it is, and when to come again.
+
+        Where this raises or is cancelled, the job is abandoned, unless it has an idempotency key; it may be handed in
+        again.
+        """
         ...
 
     async def wait(self, job_id: str, timeout_s: float) -> Ending | None:
@@ -243,6 +247,10 @@ class FrontBroker(Protocol):
 
     async def cancel(self, job_id: str) -> bool:
         """Mark it cancelled; False where it had ended otherwise. After True it will not show another ending."""
+        ...
+
+    def abandon(self, job_id: str, within_s: float) -> None:
+        """Nobody waits for the job: cancel it, now or when Redis answers again within `within_s`. Never raises."""
         ...
 
     async def depths(self, tasks: Sequence[str]) -> list[Depth]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -125,6 +126,21 @@ async def test_hanging_up_cancels_all_that_is_left(api: Api, worker: ScriptedWor
     await until(lambda: not worker.held)
     await api.until_waiting(0)
     assert len(worker.cancelled) == 64
+
+
+async def test_hanging_up_while_puzzles_are_handed_in_leaves_none_behind(
+    api: Api, make_worker: Callable[..., ScriptedWorker]
+) -> None:
+    request = asyncio.create_task(batch(api, [PUZZLE] * 250))
+    async with asyncio.timeout(10):
+        while await api.waiting() < 20:
+            pass
+    request.cancel()
+    worker = make_worker()
+    worker.script = held
+    worker.start()
+    await api.until_waiting(0)
+    await until(lambda: not worker.held)
 
 
 async def test_a_repeated_batch_gets_the_first_ones_answers(api: Api, worker: ScriptedWorker) -> None:
