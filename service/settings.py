@@ -272,6 +272,8 @@ def read_api_keys(text: str) -> dict[str, str]:
         if name in keys or key.strip() in keys.values():
             raise ValueError(f"entry {number} repeats an earlier one's name or key")
         keys[name] = key.strip()
+    if not keys:
+        raise ValueError("holds no key; leave it empty where none is asked for")
     return keys
 
 
@@ -288,6 +290,8 @@ def _secrets_from_files() -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not text"
             raise SettingsError(f"{variable(name)}_FILE: cannot read {path}: {reason}") from None
+        if not values[name]:  # a secret that was not filled in must not mean that none is asked for
+            raise SettingsError(f"{variable(name)}_FILE: {path} is empty")
     return values
 
 

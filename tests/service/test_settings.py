@@ -25,6 +25,7 @@ def test_flags_win_over_variables_and_these_over_defaults(monkeypatch: pytest.Mo
         ("HRM_REDIS_URL", "http://:pass@x", "HRM_REDIS_URL: must start with redis://, rediss:// or unix://"),
         ("HRM_API_KEYS", "a:1,a:2", "HRM_API_KEYS: entry 2 repeats an earlier one's name or key"),
         ("HRM_API_KEYS", "a:1,b:", "HRM_API_KEYS: entry 2 must be `name:key` or `key`"),
+        ("HRM_API_KEYS", " , ", "HRM_API_KEYS: holds no key; leave it empty where none is asked for"),
         ("HRM_TIMEOUT_DEFAULT_S", "900", "HRM_TIMEOUT_DEFAULT_S is above HRM_TIMEOUT_MAX_S"),
         ("HRM_ADMIN_KEY_FILE", "/nowhere", "HRM_ADMIN_KEY_FILE: cannot read /nowhere: No such file or directory"),
     ],
@@ -51,6 +52,21 @@ def test_secrets_may_lie_in_files_and_never_show(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("HRM_API_KEYS", "x")
     with pytest.raises(SettingsError, match="HRM_API_KEYS and HRM_API_KEYS_FILE are both set"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["HRM_API_KEYS_FILE", "HRM_ADMIN_KEY_FILE", "HRM_REDIS_URL_FILE"])
+def test_a_secret_that_was_not_filled_in_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "secret").write_text(" \n")
+    monkeypatch.setenv(name, str(tmp_path / "secret"))
+    with pytest.raises(SettingsError, match=f"^{name}: {tmp_path}/secret is empty$"):
+        load_settings()
+
+
+def test_an_empty_variable_asks_for_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HRM_API_KEYS", "")
+    assert load_settings().keys == {}
 
 
 def test_a_key_without_a_name_is_called_after_its_hash() -> None:
