@@ -45,7 +45,7 @@ def queue(settings: Settings) -> str:
             server = admin.server()
     except SettingsError as error:
         raise Trouble(str(error)) from None
-    except (BrokerError, ValueError) as error:
+    except BrokerError as error:
         raise Trouble(f"{variable('redis_url')}: {error}") from None
     if server.version < (6, 2):
         raise Trouble(f"{server} is too old: streams need 6.2 or later")

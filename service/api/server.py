@@ -40,7 +40,7 @@ def serve(settings: Settings) -> None:
     Raises:
         SettingsError: There is no Redis to use, a port is taken, or an address is not this machine's.
     """
-    app = create_app(settings, _broker(settings), registry_of(settings))
+    app = create_app(settings, RedisFrontBroker(broker_config(settings), new_id()), registry_of(settings))
     if tracer := open_tracer(settings, "api"):
         from service.api.tracing import TracingMiddleware  # noqa: PLC0415 (only where something is traced)
 
@@ -104,13 +104,6 @@ class _Server(uvicorn.Server):
             self.context.desk.abandon()
         drained = self._draining is not None and self._draining.done()
         return await super().on_tick(counter) or drained
-
-
-def _broker(settings: Settings) -> RedisFrontBroker:
-    try:
-        return RedisFrontBroker(broker_config(settings), new_id())
-    except ValueError as error:
-        raise SettingsError(f"{variable('redis_url')}: {error}") from None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.broker.connection import check_url
 from service.settings import Settings, SettingsError, variable
 
 
@@ -28,11 +29,15 @@ class BrokerConfig:
 
 
 def broker_config(settings: Settings) -> BrokerConfig:
-    """The part of the settings that is about the queue; raises SettingsError where no Redis is set."""
+    """The part of the settings that is about the queue; raises SettingsError where no Redis is set, or a wrong URL."""
     if settings.redis_url is None:
         raise SettingsError(f"{variable('redis_url')} is not set; only `hrm serve` brings its own Redis")
+    try:
+        url = check_url(settings.redis_url.get_secret_value())
+    except ValueError as error:
+        raise SettingsError(f"{variable('redis_url')}: {error}") from None
     return BrokerConfig(
-        settings.redis_url.get_secret_value(),
+        url,
         namespace=settings.namespace,
         lease_s=settings.lease_s,
         queue_limit=settings.queue_limit,

@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from service.broker.records import BrokerError
@@ -33,7 +34,8 @@ def check_url(url: str) -> str:
     """The URL as it is.
 
     Raises:
-        ValueError: It is not one of a Redis; the message does not show its password.
+        ValueError: It is not one of a Redis, or has options that redis-py does not take; the message does not show its
+            password.
     """
     try:
         parts = urlsplit(url)
@@ -43,6 +45,10 @@ def check_url(url: str) -> str:
     if not port_is_fine or parts.scheme not in _SCHEMES or not (parts.hostname or parts.path.strip("/")):
         expected = "unix:///path, redis://host:port or rediss://host:port"
         raise ValueError(f"not the URL of a Redis: {place(url)!r}; expected {expected}")
+    try:
+        redis.asyncio.ConnectionPool.from_url(url).make_connection()
+    except (RedisError, AttributeError, TypeError, ValueError) as error:  # whatever its constructors make of an option
+        raise ValueError(f"not the URL of a Redis: {place(url)!r} with these options: {error}") from None
     return url
 
 

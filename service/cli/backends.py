@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
+import httpx
+
 from model.checkpoint import CheckpointError
 from model.tasks import Task, task_from
-from service.cli.flags import CommandError, worker_extra
+from service.cli.flags import CommandError, flag, worker_extra
 from service.client import BusyError, Client, ServiceError
 from service.registry import registry_of
 from service.schemas import Answer, SolveRequest, TaskInfo
@@ -68,6 +70,7 @@ def local(settings: Settings, task: str | None) -> Backend:
 
 def remote(url: str, api_key: str | None, task: str | None) -> Backend:
     """A server; raises CommandError where it does not answer or does not know the task."""
+    _check_url(url)
     try:
         with Client(url, api_key=api_key, patience_s=_KNOCK_S) as client:
             known = {info.task: info for info in client.tasks()}
@@ -89,6 +92,16 @@ def remote(url: str, api_key: str | None, task: str | None) -> Backend:
                     yield index, outcome.detail
 
     return Backend(_codecs(known.values()), solve)
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = httpx.URL(url)
+        good = parts.scheme in ("http", "https") and bool(parts.host) and (parts.port is None or parts.port < 1 << 16)
+    except (httpx.InvalidURL, ValueError):  # the latter of a host that is no name
+        good = False
+    if not good:
+        raise CommandError(f"{flag('url')}: must be like http://host:8000, not {url!r}")
 
 
 def _command_error(error: ServiceError) -> CommandError:

@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
             letters = list(_letters(admin, arguments))
             missing = set(arguments.ids) - {letter.id for letter in letters}
             outcomes = _requeue(admin, letters) if arguments.action == "requeue" else [""] * len(letters)
-    except (BrokerError, SettingsError) as error:
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+    except BrokerError as error:
         raise CommandError(str(error), exit_code=1) from None
     _print(letters, outcomes, as_json=arguments.json)
     if missing:

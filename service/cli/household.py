@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from service.broker.admin import QueueAdmin
-from service.broker.config import broker_config
+from service.broker.config import BrokerConfig, broker_config
 from service.broker.embedded import EmbeddedServer, EmbeddedServerError
 from service.broker.records import BrokerError
 from service.cli.ports import Ports, reachable
@@ -38,14 +38,18 @@ def household(flags: Mapping[str, Any], ports: Ports, queue: EmbeddedServer | No
         flags: Settings that go before the environment.
         ports: Where they listen.
         queue: The embedded server, already started, where there is one.
+
+    Raises:
+        SettingsError: The URL of the queue is wrong.
     """
     if queue:
         flags = {**flags, "redis_url": queue.url}
     settings = load_settings(**flags)
+    config = broker_config(settings)
     flags = {**flags, "port": ports.api}
     everybody = {"metrics_from": ",".join([*settings.metrics_from, *_metrics(settings.host, ports)])}
     roles = [_api(settings, {**flags, **everybody, "metrics_port": port}) for port in ports.metrics]
-    roles += [_worker(settings, {**flags, "probe_port": port}) for port in ports.probes]
+    roles += [_worker(settings, config, {**flags, "probe_port": port}) for port in ports.probes]
     return [roles, [_queue(queue)]] if queue else [roles]
 
 
@@ -64,7 +68,7 @@ def _api(settings: Settings, flags: Mapping[str, Any]) -> Role:
     return Role("API", lambda life: launch([*_hrm(), "api"], environment), settings.drain_timeout_s + _LAST_WORDS_S)
 
 
-def _worker(settings: Settings, flags: Mapping[str, Any]) -> Role:
+def _worker(settings: Settings, config: BrokerConfig, flags: Mapping[str, Any]) -> Role:
     environment = threads_of_each(settings.worker_processes) | _environment(flags)
     name = new_id()
 
@@ -73,7 +77,7 @@ def _worker(settings: Settings, flags: Mapping[str, Any]) -> Role:
 
     async def hand_over(life: int) -> None:
         """Without this its jobs would wait for the end of their leases."""
-        admin = QueueAdmin(broker_config(settings))
+        admin = QueueAdmin(config)
         try:
             handed_over, buried = await asyncio.to_thread(admin.hand_over, f"{name}-{life}")
             log.info("what the dead worker held goes to others", extra={"jobs": handed_over, "given_up": buried})

@@ -9,16 +9,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, StrictStr, ValidationError
 
-from model.tasks import Puzzle
 from service.cli.flags import CommandError, flag
-from service.schemas import SolveRequest
+from service.schemas import Puzzle, SolveRequest
 
 _COLUMNS = {"question": "puzzle", "puzzle": "puzzle", "answer": "answer", "source": "source", "puzzle_id": "puzzle_id"}
 """What the columns of a CSV file are to us; others (a rating) are left alone."""
 
 _LONGEST_HEADER = 1000
+
+
+class _Beside(BaseModel):
+    """What a row may say beside its request."""
+
+    source: StrictStr | None = None
+    answer: Puzzle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +95,23 @@ def _line_rows(lines: Iterable[str], options: Mapping[str, Any]) -> Iterator[Row
             continue
         try:
             value = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also of digits or brackets without end
             yield Row(number, error=f"not JSON: {error}")
             continue
         yield _row(number, value if isinstance(value, dict) else {"puzzle": value}, options)
 
 
 def _row(line: int, fields: dict[str, Any], options: Mapping[str, Any]) -> Row:
-    source, answer = fields.pop("source", None), fields.pop("answer", None)
+    said = {name: fields.pop(name) for name in _Beside.model_fields if name in fields}
     if "question" in fields:
         fields["puzzle"] = fields.pop("question")
     try:
+        beside = _Beside.model_validate(said)
         request = SolveRequest.model_validate({**options, **fields})
     except ValidationError as error:
         where = error.errors()[0]["loc"][0]
-        return Row(line, error=f"{where}: {_first_fault(error)}", source=source)
-    return Row(line, request, source=source, answer=answer)
+        return Row(line, error=f"{where}: {_first_fault(error)}")
+    return Row(line, request, source=beside.source, answer=beside.answer)
 
 
 def _first_fault(error: ValidationError) -> str:

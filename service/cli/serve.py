@@ -15,7 +15,7 @@ from service.cli.household import household
 from service.cli.ports import choose_ports
 from service.cli.settings import settings_from
 from service.logs import configure_logs
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.supervisor import ChildFailedError, supervise
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             queue = None if settings.redis_url else stack.enter_context(EmbeddedServer(settings.state_dir))
             asyncio.run(supervise(household(given(arguments, Settings), ports, queue)))
-        except EmbeddedServerError as error:
+        except (EmbeddedServerError, SettingsError) as error:
             raise CommandError(str(error)) from None
         except ChildFailedError as error:
             raise CommandError(str(error), error.exit_code) from None

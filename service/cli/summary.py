@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rich.markup import escape
 from rich.table import Table
 
 from service.cli.results import Result
@@ -61,7 +62,7 @@ class Summary:
         for name, tally in _rows(self).items():
             segments = tally.solved_segments + tally.unsolved_segments
             table.add_row(
-                name,
+                escape(name),
                 str(tally.puzzles),
                 _share(tally.exact, tally.known),
                 _share(tally.valid, tally.checked),

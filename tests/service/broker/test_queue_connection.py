@@ -14,7 +14,12 @@ from service.schemas import Lane
 
 @pytest.mark.parametrize(
     "url",
-    ["unix:///run/redis.sock", "redis://localhost", "redis://:secret@host:6379/0", "rediss://user:secret@host:6380/1"],
+    [
+        "unix:///run/redis.sock?db=1",
+        "redis://localhost",
+        "redis://:secret@host:6379/0",
+        "rediss://user:secret@host:6380/1?ssl_cert_reqs=none",
+    ],
 )
 def test_a_url_of_a_redis(url: str) -> None:
     assert check_url(url) == url
@@ -27,6 +32,22 @@ def test_a_url_of_a_redis(url: str) -> None:
 def test_no_url_of_a_redis(url: str) -> None:
     with pytest.raises(ValueError, match="not the URL of a Redis") as caught:
         check_url(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("surprise=1", "unexpected keyword argument 'surprise'"),
+        ("socket_timeout=soon", "Invalid value for 'socket_timeout'"),
+        ("retry=often", "'str' object"),
+        ("protocol=9", "protocol must be either 2 or 3"),
+        ("ssl_cert_reqs=some", "unexpected keyword argument 'ssl_cert_reqs'"),
+    ],
+)
+def test_options_that_no_connection_has(options: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as caught:
+        check_url(f"redis://:secret@host?{options}")
     assert "secret" not in str(caught.value)
 
 

@@ -77,6 +77,13 @@ def test_a_wrong_password_is_said_and_not_shown(examine: Callable[..., tuple[int
             "WRONG",
             "HRM_REDIS_URL: Redis at redis://127.0.0.1:1: ",
         ),
+        (
+            "api",
+            {"REDIS_URL": "redis://:secret@host?foo=1"},
+            "queue",
+            "WRONG",
+            "HRM_REDIS_URL: not the URL of a Redis: 'redis://host' with these options",
+        ),
         ("serve", {"QEUE_LIMIT": "7"}, "variables", "doubt", "HRM_QEUE_LIMIT: no such setting"),
         ("serve", {"DEFAULT_TASK": "maze"}, "registry", "WRONG", "HRM_DEFAULT_TASK: no checkpoint of 'maze'"),
         ("worker", {"TASKS": "sudoku,sudko"}, "registry", "doubt", "HRM_TASKS: no checkpoint of sudko yet"),

@@ -10,6 +10,8 @@ import pytest
 from service.cli import main
 from service.settings import Settings
 
+WRONG_URL = "HRM_REDIS_URL: not the URL of a Redis"
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +39,11 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ("api", "hrm api: HRM_REDIS_URL is not set"),
         ("worker", "hrm worker: HRM_REDIS_URL is not set"),
         ("worker --redis-url localhost", "hrm worker: --redis-url: must start with redis://"),
+        *(
+            (f"{command} --redis-url redis://host:abc", f"hrm {command.split()[0]}: {WRONG_URL}: 'redis://host:abc'")
+            for command in ("api", "worker", "serve --port 0", "dead list", "checkpoint prune x --keep 1")
+        ),
+        ("dead list --redis-url redis://host?foo=1", f"hrm dead: {WRONG_URL}: 'redis://host'"),
         ("solve --file none.csv", "hrm solve: --file: cannot read none.csv: No such file or directory"),
         ("solve 53.. --file none.csv", "hrm solve: give a puzzle or --file, not both"),
         ("solve 53.. --max-segments 0", "hrm solve: --max-segments: input should be greater than or equal to 1"),

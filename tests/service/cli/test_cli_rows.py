@@ -58,6 +58,10 @@ def test_ndjson_lines_are_grids_or_objects_that_may_say_more() -> None:
         ('{"puzzle": 7}', "puzzle: input should be a valid list"),
         ('{"puzzle": "1", "max_segments": 0}', "max_segments: input should be greater than or equal to 1"),
         ("{}", "puzzle: field required"),
+        ('{"puzzle": "1", "source": 17}', "source: input should be a valid string"),
+        ('{"puzzle": "1", "answer": {}}', "answer: input should be a valid list"),
+        ("[" + 5000 * "7" + "]", "not JSON"),
+        (100_000 * "[", "not JSON"),
     ],
 )
 def test_a_bad_line_spoils_only_itself(line: str, error: str) -> None:

@@ -53,6 +53,15 @@ def test_a_file_gives_a_line_a_row_in_order_and_bad_rows_say_why(
     assert [row.split()[1] for row in summary.splitlines() if row.startswith("│")] == ["s0", "s1", "all"]
 
 
+def test_a_source_is_shown_as_it_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = tmp_path / "puzzles.jsonl"
+    rows.write_text("".join(json.dumps({"puzzle": PUZZLE, "source": s}) + "\n" for s in ("[/bold]", "[17 clues]")))
+    assert main(["solve", "--file", str(rows), "--output", str(tmp_path / "out")]) == 0
+    summary = capsys.readouterr().out
+    assert "[/bold]" in summary
+    assert "[17 clues]" in summary
+
+
 def test_puzzles_of_different_length_keep_their_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     segments = [9, 1, 5, 1, 1, 7, 2, 1, 3, 1]
     rows = tmp_path / "puzzles.jsonl"
@@ -76,6 +85,17 @@ def test_nobody_waits_for_company_that_will_not_come(
         ("--output /proc/none 53", 2, "--output: cannot write /proc/none: No such file or directory"),
         ("--output /dev/full 53", 2, "--output: cannot write /dev/full: No space left on device"),
         ("--device cuda:99 53", 2, "device 'cuda:99' is not there"),
+        *(
+            (f"--url {url} 53", 2, f"--url: must be like http://host:8000, not '{url}'")
+            for url in (
+                "localhost:8000",
+                "http://",
+                "http://host:abc",
+                "http://127.0.0.1:99999",
+                "http://xn--a",
+                "ftp://host",
+            )
+        ),
         ("--url http://127.0.0.1:9 53", 1, "no answer from http://127.0.0.1:9"),
     ],
 )
