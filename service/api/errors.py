@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from http import HTTPStatus
 from typing import Any
@@ -27,8 +26,6 @@ _MOST_FAULTS = 1000
 """More are not looked at: a body of a megabyte may have a hundred thousand fields that nobody knows."""
 
 _HTTP_KINDS = {404: ProblemKind.NOT_FOUND, 405: ProblemKind.METHOD_NOT_ALLOWED}
-
-log = logging.getLogger(__name__)
 
 
 class ApiError(Exception):
@@ -72,6 +69,11 @@ def error_response(error: ApiError) -> Response:
     return problem_response(error.problem, headers)
 
 
+def bug_response() -> Response:
+    """What the caller gets where a route raised what it never should."""
+    return problem_response(ProblemKind.INTERNAL.problem("this is a fault of the server; its log says more"))
+
+
 def invalid_body(error: ValidationError, within: str = "", puzzle_at: str = "/puzzle") -> ApiError:
     """What a caller is told of a body that does not fit its schema: 400 if it is not JSON, else 422.
 
@@ -88,7 +90,7 @@ def invalid_body(error: ValidationError, within: str = "", puzzle_at: str = "/pu
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Have everything that a route may raise answered as a problem."""
+    """Have everything that a route may raise answered as a problem; bugs are for RequestsMiddleware."""
 
     async def on_api_error(_: Request, error: ApiError) -> Response:
         return error_response(error)
@@ -112,15 +114,10 @@ def handle_errors(app: FastAPI) -> None:
     async def on_client_gone(_: Request, __: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_GONE)
 
-    async def on_bug(_: Request, error: Exception) -> Response:
-        log.error("a request failed", exc_info=error)
-        return problem_response(ProblemKind.INTERNAL.problem("this is a fault of the server; its log says more"))
-
     app.add_exception_handler(ApiError, on_api_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid_parameter)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, on_client_gone)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, on_bug)
 
 
 def _allowed(request: Request) -> str:

@@ -1,4 +1,7 @@
-"""Around every request: its label, its metrics, its line in the log. Pure ASGI, so that a hang-up stays visible."""
+"""Around every request: its label, its metrics, its line in the log, and an answer where a route has a bug.
+
+Pure ASGI, so that a hang-up stays visible.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.errors import bug_response
 from service.ids import new_id
 from service.logs import REQUEST_ID
 from service.metrics import ApiMetrics
 
 JOB_ID = "hrm.job_id"
-"""Where in the scope a route leaves the id of the job that it made, for the log."""
+"""Where in the scope a route leaves the id of the job that it made or found, for the log."""
 
 _LABEL = re.compile(rb"[\x21-\x7e]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -36,7 +40,7 @@ class RequestsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 0
         request_id = _label(scope) or new_id()
         token = REQUEST_ID.set(request_id)
 
@@ -49,8 +53,14 @@ class RequestsMiddleware:
 
         try:
             await self._app(scope, receive, send_labelled)
+        except Exception:
+            # Here and not in Starlette's own handler around all middleware, where the request has no label any more.
+            log.exception("a request failed")
+            if status:
+                raise  # the rest of a response that has begun
+            await bug_response()(scope, receive, send_labelled)
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            self._record(scope, status or 500, time.perf_counter() - started)
             REQUEST_ID.reset(token)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:

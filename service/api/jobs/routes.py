@@ -49,8 +49,8 @@ def mount(app: FastAPI, context: Context) -> None:
         body = await context.bodies.read(request)
         terms = context.intake.terms_of_job(request, body, caller)
         job = context.intake.job(parse(SolveRequest, body), terms)
-        request.scope[JOB_ID] = job.id
         receipt = await desk.admit(job)
+        request.scope[JOB_ID] = receipt.job_id
         if receipt.job_id == job.id:
             record = JobRecord(job.id, job.task, JobState.QUEUED, caller, b"", time.time())
         else:

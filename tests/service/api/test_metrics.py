@@ -1,18 +1,23 @@
 """`GET /metrics`: the API's own, or those of several processes."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from service.api.middleware import RequestsMiddleware
+from service.logs import JsonFormatter
 from service.metrics import ApiMetrics, WorkerMetrics, segment_buckets
 from service.probes import Probes
 from tests.conftest import PUZZLE
-from tests.service.api.conftest import Api, ServeApi, until
+from tests.service.api.conftest import Api, ServeApi, problem, until
 from tests.service.api.scripted import ScriptedWorker, held
 
 
@@ -98,6 +103,46 @@ async def test_a_request_keeps_its_label(api: Api, caplog: pytest.LogCaptureFixt
         assert (await api.http.get("/tasks", headers=label(bad))).headers["X-Request-Id"] != bad
     records = [record for record in caplog.records if record.getMessage() == "request"]
     assert [vars(record)["route"] for record in records] == ["/tasks"] * 3
+
+
+@pytest.mark.parametrize("path", ["/solve", "/jobs"])
+async def test_a_request_that_meets_a_bug_keeps_its_label(
+    api: Api, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(api.context.catalogue, "find", Mock(side_effect=RuntimeError("a bug")))
+    caplog.handler.setFormatter(JsonFormatter())
+    response = await api.http.post(path, json={"puzzle": PUZZLE}, headers={"X-Request-Id": "mine-1"})
+    assert problem(response)["type"] == "urn:hrm:problem:internal"
+    assert response.headers["X-Request-Id"] == "mine-1"
+    (line,) = map(json.loads, caplog.text.splitlines())
+    assert (line["message"], line["request_id"]) == ("a request failed", "mine-1")
+    assert "RuntimeError: a bug" in line["exception"]
+    assert await value(api, "hrm_http_requests_total", route=path, code="500") == 1
+
+
+async def test_a_bug_in_the_middle_of_a_response_ends_it(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("a bug")
+
+    sent: list[Any] = []
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(RuntimeError):
+        await RequestsMiddleware(app, api.context.metrics)(scope, AsyncMock(), AsyncMock(side_effect=sent.append))
+    assert [message["type"] for message in sent] == ["http.response.start"]
+    assert "a request failed" in caplog.text
+
+
+@pytest.mark.parametrize(("path", "status"), [("/solve", 200), ("/jobs", 202)])
+async def test_the_log_names_the_job_that_a_repeated_request_found(
+    api: Api, worker: ScriptedWorker, caplog: pytest.LogCaptureFixture, path: str, status: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    body, headers = {"task": "sudoku", "puzzle": PUZZLE}, {"Idempotency-Key": "once"}
+    for _ in range(2):
+        assert (await api.http.post(path, json=body, headers=headers)).status_code == status
+    records = [record for record in caplog.records if record.getMessage() == "request"]
+    assert [vars(record)["job_id"] for record in records] == [worker.seen[0].id] * 2
 
 
 async def test_the_log_names_the_job_and_never_the_puzzle(
