@@ -31,11 +31,11 @@ def mount(app: FastAPI, context: Context) -> None:
         task: Annotated[str | None, Query(description="Ask whether a live, warm worker serves this task.")] = None,
     ) -> Health:
         if unready := context.unready():
-            raise ApiError(ProblemKind.NOT_READY, unready)
+            raise _not_ready(unready)
         if task is not None:
             context.catalogue.find(task)
             if not any(describe(worker).serves(task) for worker in await context.desk.workers()):
-                raise ApiError(ProblemKind.NOT_READY, f"no live worker serves {task} yet")
+                raise _not_ready(f"no live worker serves {task} yet")
         return Health(status="ready")
 
     app.get("/livez", summary="Whether this process lives", tags=["about"])(livez)
@@ -51,3 +51,7 @@ def mount(app: FastAPI, context: Context) -> None:
             ProblemKind.QUEUE_AWAY,
         ),
     )(readyz)
+
+
+def _not_ready(detail: str) -> ApiError:
+    return ApiError(ProblemKind.NOT_READY, detail, retry_after_s=1.0)

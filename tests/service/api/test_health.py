@@ -23,7 +23,8 @@ async def test_ready_for_a_task_means_a_live_and_warm_worker(
     api: Api, make_worker: Callable[..., ScriptedWorker]
 ) -> None:
     await until(lambda: api.context.started)
-    assert problem(await api.http.get("/readyz?task=sudoku"))["type"] == "urn:hrm:problem:not-ready"
+    nobody = await api.http.get("/readyz?task=sudoku")
+    assert (problem(nobody)["type"], nobody.headers["Retry-After"]) == ("urn:hrm:problem:not-ready", "1")
     cold, warm = make_worker("cold"), make_worker("warm")
     cold.start(warm=False)
     assert (await api.http.get("/readyz?task=sudoku")).status_code == 503
@@ -51,7 +52,8 @@ async def test_tasks_are_shown_with_their_limits(api: Api) -> None:
 async def test_redis_may_come_late_and_go_away(tmp_path: Path, registry_path: Path) -> None:
     redis = EmbeddedServer(tmp_path / "valkey")
     async with api_server(Settings(redis_url=redis.url), registry_path) as api:
-        assert problem(await api.http.get("/readyz"))["type"] == "urn:hrm:problem:not-ready"
+        early = await api.http.get("/readyz")
+        assert (problem(early)["type"], early.headers["Retry-After"]) == ("urn:hrm:problem:not-ready", "1")
         await _expect_503_within_a_second(api)
 
         redis.start()
