@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     port: Port = Field(8000, description="Port of the API. Change it where it is taken; 0 takes a free one.")
     metrics_port: Port | None = Field(
         None,
-        description="A second port for probes and metrics of the API process. Set it to keep them off the public one.",
+        description="A second port for probes and metrics of the API process. Set it to keep metrics off the public "
+        "one. Probes are answered on both; `hrm serve` still shows the metrics of all its processes on the public one.",
     )
     metrics_from: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

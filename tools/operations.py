@@ -25,10 +25,10 @@ shows what is in force and where it comes from, `hrm doctor` whether it will wor
 _METRICS = """
 ## Metrics
 
-Base units, prefix `hrm_`. Each process exports its own under `/metrics`: an API on its port and on `HRM_METRICS_PORT`,
-a worker on `HRM_PROBE_PORT`. `hrm serve` shows the union of its processes at the API's `/metrics`, whichever API
-process answers: there every sample has the label `process` (`api-1`, `worker-2`), which a process keeps when it is
-started again.
+Base units, prefix `hrm_`. Each process exports its own under `/metrics`: an API on `HRM_METRICS_PORT` or, where that is
+not set, on its port, a worker on `HRM_PROBE_PORT`. `hrm serve` shows the union of its processes on the API's port,
+whichever API process answers: there every sample has the label `process` (`api-1`, `worker-2`), which a process keeps
+when it is started again.
 
 Add up counters after `rate` or `increase`, never before. The queue's gauges (`hrm_queue_depth`,
 `hrm_queue_oldest_age_seconds`) are told by every API process alike: take their `max by (task, lane)`, as the rules do.

@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def mount(app: FastAPI, context: Context) -> None:
-    """Add the route."""
+    """Add the route, unless the metrics have a port of their own; those of several processes are shown here only."""
+    if context.settings.metrics_port is not None and not context.settings.metrics_from:
+        return
 
     async def metrics() -> Response:
         if sources := context.settings.metrics_from:

@@ -155,6 +155,12 @@ async def test_probes_and_metrics_can_have_a_port_of_their_own(start: Callable[.
         assert (await http.post("/solve", json=BODY)).status_code >= 400
 
 
+async def test_with_a_port_of_their_own_metrics_are_not_on_the_public_one(start: Callable[..., Process]) -> None:
+    async with httpx.AsyncClient(base_url=await start(metrics_port=0).url()) as http:
+        assert (await http.get("/metrics")).status_code == 404
+        assert (await http.get("/livez")).status_code == 200
+
+
 @pytest.mark.parametrize("setting", ["port", "metrics_port"])
 async def test_a_taken_port_is_one_line(start: Callable[..., Process], setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
