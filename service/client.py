@@ -62,7 +62,7 @@ class AsyncClient:
     Args:
         url: Where the server is.
         api_key: Sent as a bearer token.
-        patience_s: How long to go on trying while the server is busy, restarting or away (0: ask once).
+        patience_s: How long to go on trying once the server is busy, restarting or away (0: ask once).
         transport: How httpx sends (for tests).
     """
 
@@ -104,6 +104,8 @@ class AsyncClient:
             RequestError: The server refuses the request, for instance a bad puzzle.
             BusyError: It stayed busy or away for longer than `patience_s`.
             DeadlineError: The request's own deadline passed; `best` is what was found so far.
+            JobEndedError: Somebody cancelled it.
+            ServiceError: The server failed at it.
         """
         return Answer.model_validate_json((await self._post("/solve", puzzle, options)).content, extra="ignore")
 
@@ -156,8 +158,11 @@ class AsyncClient:
 
         Raises:
             TimeoutError: `timeout_s` passed; the job goes on.
-            JobEndedError: It ended without an answer.
+            JobEndedError: It was cancelled.
+            DeadlineError: It failed because its deadline passed; `best` is what was found so far.
+            ServiceError: It failed otherwise, or was given up.
             RequestError: There is no such job.
+            BusyError: The server stayed busy or away for longer than `patience_s`.
         """
         pauses = _pauses()
         async with asyncio.timeout(timeout_s):
@@ -189,7 +194,7 @@ class AsyncClient:
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         """Ask until there is an answer that asking again would not change, or patience ends."""
-        give_up = time.monotonic() + self._patience_s
+        give_up: float | None = None
         headers = (headers or {}) | ({"Content-Type": "application/json"} if body else {})
         for pause in _pauses():
             try:
@@ -199,8 +204,12 @@ class AsyncClient:
                 error = error_of_response(response)
             except httpx.TransportError as failure:
                 error = BusyError(f"no answer from {self._http.base_url}: {failure or type(failure).__name__}")
+            if not isinstance(error, BusyError):
+                raise error
+            # From the first refusal on: what came before it was a place in the queue.
+            give_up = give_up or time.monotonic() + self._patience_s
             wait = max(pause, error.retry_after or 0.0)
-            if not isinstance(error, BusyError) or time.monotonic() + wait > give_up:
+            if time.monotonic() + wait > give_up:
                 raise error
             await asyncio.sleep(wait)
         raise AssertionError("the pauses never end")

@@ -50,7 +50,7 @@ class DeadlineError(ServiceError):
 
 
 class JobEndedError(ServiceError):
-    """A job ended without an answer: it was cancelled, or it failed."""
+    """A job was cancelled; one that failed raises what its problem stands for."""
 
 
 def error_of_response(response: httpx.Response) -> ServiceError:

@@ -124,6 +124,15 @@ def test_patience_ends(ask: Callable[..., Any]) -> None:
         ask(Server(httpx.ConnectError("refused")), "solve", "53..", patience_s=0.3)
 
 
+def test_patience_begins_with_the_first_refusal_and_not_with_the_request(ask: Callable[..., Any]) -> None:
+    def waits_in_the_queue_and_is_turned_away(_: httpx.Request) -> Reply:
+        time.sleep(0.6)
+        return 503, problem(503)
+
+    server = Server(waits_in_the_queue_and_is_turned_away, (200, ANSWER))
+    assert ask(server, "solve", "53..", patience_s=0.5).segments == 3
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422])
 def test_a_refused_request_is_not_asked_again(ask: Callable[..., Any], status: int) -> None:
     server = Server((status, problem(status, pointer="/puzzle/3")))
@@ -202,13 +211,15 @@ def test_a_job_is_submitted_and_waited_for(ask: Callable[..., Any]) -> None:
     [
         ((200, {"id": "7", "state": "cancelled"}), JobEndedError),
         ((200, {"id": "7", "state": "failed", "error": problem(504)}), DeadlineError),
+        ((200, {"id": "7", "state": "dead", "error": problem(500)}), ServiceError),
         ((404, problem(404)), RequestError),
     ],
-    ids=["cancelled", "failed", "unknown"],
+    ids=["cancelled", "failed", "given up", "unknown"],
 )
 def test_a_job_without_an_answer_is_an_error(ask: Callable[..., Any], reply: Reply, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         ask(Server(reply), "wait", "7")
+    assert type(caught.value) is error
 
 
 def test_waiting_ends_after_its_timeout_and_the_job_can_be_cancelled(ask: Callable[..., Any]) -> None:
