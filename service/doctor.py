@@ -16,7 +16,7 @@ from service.broker.embedded import EmbeddedServer, EmbeddedServerError, server_
 from service.broker.records import BrokerError
 from service.packages import installed, onnx_installed, require_one_onnxruntime
 from service.registry import registry_of
-from service.settings import PREFIX, SECRETS, Settings, SettingsError, variable
+from service.settings import CLIENT_KEY, PREFIX, SECRETS, Settings, SettingsError, variable
 
 Check = Callable[[Settings], str]
 
@@ -30,12 +30,14 @@ class Doubt(Exception):  # noqa: N818
 
 
 def variables(settings: Settings) -> str:
-    """Every HRM_* variable of the environment is a setting."""
+    """Every HRM_* variable of the environment is a setting, or the client's key."""
     known = {variable(name) for name in Settings.model_fields} | {f"{variable(name)}_FILE" for name in SECRETS}
-    strangers = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    strangers = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in {*known, CLIENT_KEY})
     if strangers:
         raise Doubt(f"{', '.join(strangers)}: no such setting; `hrm config` lists them")
-    return "every HRM_* variable is a setting"
+    # Said, because a server whose keys were set by this name would ask for none.
+    beside = f", but {CLIENT_KEY}, which is for `hrm solve --url`" if CLIENT_KEY in os.environ else ""
+    return f"every HRM_* variable is a setting{beside}"
 
 
 def queue(settings: Settings) -> str:

@@ -18,6 +18,9 @@ PREFIX = "HRM_"
 SECRETS = ("redis_url", "api_keys", "admin_key")
 """Settings that may come from a file: HRM_API_KEYS_FILE names one that holds what HRM_API_KEYS would."""
 
+CLIENT_KEY = "HRM_API_KEY"
+"""The one variable that is no setting: the key that `hrm solve --url` shows a server."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 

@@ -25,7 +25,7 @@ from service.cli.settings import settings_from
 from service.cli.summary import Summary
 from service.logs import configure_logs
 from service.schemas import SolveRequest
-from service.settings import Settings
+from service.settings import CLIENT_KEY, Settings
 
 _ENGINE = ("checkpoints", "default_task", "slots", "device", "precision", "backend", "compile", "log_level")
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of drawings")
     parser.add_argument("--url", help="ask the server there; left out: solve in this process")
     parser.add_argument(
-        "--api-key", default=os.environ.get("HRM_API_KEY"), help="key for the server [the variable HRM_API_KEY]"
+        "--api-key", default=os.environ.get(CLIENT_KEY), help=f"key for the server [the variable {CLIENT_KEY}]"
     )
     add_fields(parser, SolveRequest, "every puzzle", [name for name in SolveRequest.model_fields if name != "puzzle"])
     add_fields(parser, Settings, "in this process", _ENGINE)
