@@ -173,6 +173,13 @@ class CheckpointInfo:
             raise CheckpointError(f"{self.path}: {CANARY_FILE} holds no canary")
         return canaries
 
+    def require_task_of(self, other: CheckpointInfo) -> None:
+        """Raise CheckpointError where this is for another kind of puzzle than `other`, which it is to follow."""
+        if self.codec.name != other.codec.name:
+            raise CheckpointError(
+                f"{self.path}: is for {self.codec.name!r}; {other.name}, which it would replace, is for {other.codec.name!r}"
+            )
+
     def verify(self) -> None:
         """Raise CheckpointError unless the weights are byte for byte what config.json says."""
         path = self.path / WEIGHTS_FILE

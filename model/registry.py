@@ -154,10 +154,17 @@ class Registry:
         """Show a version that was just written under `place` to everybody; on a disk it is there for all."""
 
     def use(self, task: str, version: str) -> CheckpointInfo:
-        """Make a version the current one, in one move."""
+        """Make a version the current one, in one move.
+
+        Raises:
+            CheckpointError: it cannot be read, is for another kind of puzzle than the current one, or CURRENT cannot be
+                written.
+        """
         info = self.get(task, version)
         past = self._past(task)
         present = self._current_or_none(task)
+        if (replaced := self._readable(task, present)) is not None:
+            info.require_task_of(replaced)
         for name in (present, version):
             if name is not None and past[-1:] != [name]:
                 past.append(name)
@@ -215,6 +222,11 @@ class Registry:
         while past and past[-1] not in there:
             past.pop()
         return past
+
+    def _readable(self, task: str, version: str | None) -> CheckpointInfo | None:
+        with suppress(CheckpointError):
+            return None if version is None else self.get(task, version)
+        return None
 
     def _current_or_none(self, task: str) -> str | None:
         try:

@@ -118,6 +118,8 @@ class Reloader:
             if not version or self._known(task, version) or not self._engine.settled(task):
                 return None
             info = self._registry.get(task, version)
+            if (serving := self.serving.get(task)) is not None:
+                info.require_task_of(serving)
             table = self._loader.load(info)
         except CheckpointError as error:
             self._note(task, version, start, error)

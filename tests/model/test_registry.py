@@ -1,4 +1,5 @@
 import errno
+import json
 import shutil
 from datetime import date
 
@@ -52,6 +53,16 @@ def test_names_cannot_leave_the_registry(roots, name):
     for call in (registry.versions, registry.current, lambda n: registry.get("sudoku", n)):
         with pytest.raises(CheckpointError, match="not a possible name"):
             call(name)
+
+
+def test_a_network_for_another_puzzle_is_not_used(roots):
+    registry = Registry(roots)
+    config = roots[0] / "sudoku" / "2026.02.01-1" / "config.json"
+    binary = {"kind": "grid", "name": "binary", "shape": [9, 9], "alphabet": ".123456789", "blank": "."}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"task": binary}))
+    with pytest.raises(CheckpointError, match="is for 'binary'; sudoku/.*, which it would replace, is for 'sudoku'"):
+        registry.use("sudoku", "2026.02.01-1")
+    assert registry.current("sudoku").version == "2026.01.02-10"
 
 
 def test_a_link_that_leads_out_is_not_followed(roots, tmp_path, tiny):

@@ -212,3 +212,14 @@ def test_while_the_registry_cannot_be_read_what_is_served_goes_on(
         assert serves(worker) == ["sudoku/stub"]
     publish(registry, "two")
     until(lambda: serves(worker) == ["sudoku/two"])
+
+
+def test_a_network_for_another_puzzle_is_refused(hire: Hire, registry: Registry, tmp_path: Path) -> None:
+    worker = hire(checkpoints=registry.writable)
+    until(lambda: serves(worker) == ["sudoku/stub"])
+    root = registry.writable / "sudoku"
+    shutil.copytree(stub_registry(tmp_path / "other", "maze") / "maze" / "stub", root / "two")
+    (root / "CURRENT.new").write_text("two")
+    (root / "CURRENT.new").rename(root / "CURRENT")
+    until(lambda: last_load(worker) == ("two", "refused"))
+    assert serves(worker) == ["sudoku/stub"]
