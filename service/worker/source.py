@@ -72,6 +72,7 @@ class BrokerSource:
         self._told: Counter[tuple[str, str]] = Counter()
         self._give_up = float("inf")
         self._open = True
+        self._away = False
         self.connected = False
         """Whether Redis has taken our word once."""
         loops = {"publish": self._publish_loop, "control": self._control_loop}
@@ -220,6 +221,9 @@ class BrokerSource:
         self._drop_cancelled([claim for claim in claims if claim.id in set(renewal.cancelled)])
         self._broker.announce(self._describe())
         self.connected = True
+        if self._away:
+            log.info("Redis is back")
+            self._away = False
         self._broker.reclaim({})  # what that frees, the fetching thread takes
         self._count_the_queues_own()
 
@@ -258,5 +262,7 @@ class BrokerSource:
 
     def _redis_failed(self, op: str, error: BrokerError) -> None:
         self._metrics.redis_errors.labels(op).inc()
-        log.warning("Redis did not answer; trying again", extra={"op": op, "error": str(error)})
+        if not self._away:  # once for all threads and tries
+            log.warning("Redis does not answer; trying until it does", extra={"op": op, "error": str(error)})
+        self._away = True
         time.sleep(RETRY_S)

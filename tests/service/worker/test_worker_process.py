@@ -117,7 +117,7 @@ def test_a_worker_with_a_wrong_password_says_so_and_is_not_ready(
 ) -> None:
     url = settings.redis_url.get_secret_value().replace("unix://", "unix://:hunter2@")
     refused = start("--redis-url", url)
-    until(lambda: "Redis did not answer" in refused.log)
+    until(lambda: "Redis does not answer" in refused.log)
     response = refused.probe("/readyz")
     assert (response.status_code, response.text) == (503, "Redis has not answered yet\n")
     assert "AUTH" in refused.log, "what Redis had to say"
