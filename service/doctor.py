@@ -8,11 +8,12 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from service.broker.admin import QueueAdmin
 from service.broker.config import broker_config
-from service.broker.embedded import EmbeddedServer, EmbeddedServerError, server_binary
+from service.broker.embedded import EmbeddedServer, EmbeddedServerError, lock_state_dir, server_binary
 from service.broker.records import BrokerError
 from service.packages import installed, onnx_installed, require_one_onnxruntime
 from service.registry import registry_of
@@ -64,6 +65,7 @@ def own_queue(settings: Settings) -> str:
         return queue(settings)
     try:
         binary = server_binary()
+        lock_state_dir(settings.state_dir).close()
     except EmbeddedServerError as error:
         raise Trouble(str(error)) from None
     return f"`hrm serve` starts {binary.name} at {EmbeddedServer(settings.state_dir).url}"
@@ -71,6 +73,9 @@ def own_queue(settings: Settings) -> str:
 
 def registry(settings: Settings) -> str:
     """There are checkpoints, and they are what they were when they were published."""
+    place = None if "://" in str(settings.checkpoints) else Path(settings.checkpoints)
+    if place is not None and place.exists() and not place.is_dir():
+        raise Trouble(f"{variable('checkpoints')}: {place} is no directory")
     try:
         found = registry_of(settings)
         tasks = found.tasks()
@@ -88,7 +93,10 @@ def registry(settings: Settings) -> str:
         )
     if missing := sorted(set(settings.tasks or ()) - set(tasks)):
         raise Doubt(f"{variable('tasks')}: no checkpoint of {', '.join(missing)} yet, only of {', '.join(tasks)}")
-    return f"{', '.join(tasks)}: as published"
+    said = f"{', '.join(tasks)}: as published"
+    if place is not None and not place.exists() and "checkpoints" in settings.model_fields_set:
+        raise Doubt(f"{variable('checkpoints')}: there is no {place} yet; what ships with the code: {said}")
+    return said
 
 
 def state(settings: Settings) -> str:

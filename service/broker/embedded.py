@@ -100,7 +100,7 @@ class EmbeddedServer:
         if self.pid is not None:
             return self
         binary = self._binary or server_binary()
-        with _lock(self._state_dir) as lock:
+        with lock_state_dir(self._state_dir) as lock:
             _make_private(self._socket.parent)
             self._socket.unlink(missing_ok=True)
             log_start = self._log.stat().st_size if self._log.exists() else 0
@@ -201,8 +201,12 @@ def _make_private(directory: Path) -> None:
         raise EmbeddedServerError(f"{directory} belongs to somebody else; remove it")
 
 
-def _lock(state_dir: Path) -> IO[str]:
-    """The state directory's lock file, locked as long as it is open here or in a child that inherited it."""
+def lock_state_dir(state_dir: Path) -> IO[str]:
+    """The state directory's lock file, locked as long as it is open here or in a child that inherited it.
+
+    Raises:
+        EmbeddedServerError: it cannot be made, or another server has it.
+    """
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (state_dir / "lock").open("a+")

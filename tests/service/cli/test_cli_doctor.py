@@ -92,6 +92,8 @@ def test_a_wrong_password_is_said_and_not_shown(examine: Callable[..., tuple[int
             "ok",
             "every HRM_* variable is a setting, but HRM_API_KEY, which is for",
         ),
+        ("api", {"CHECKPOINTS": "/none"}, "registry", "WRONG", "no checkpoint in /none, and none ships with the code"),
+        ("api", {"CHECKPOINTS": __file__}, "registry", "WRONG", f"HRM_CHECKPOINTS: {__file__} is no directory"),
         ("serve", {"DEFAULT_TASK": "maze"}, "registry", "WRONG", "HRM_DEFAULT_TASK: no checkpoint of 'maze'"),
         ("worker", {"TASKS": "sudoku,sudko"}, "registry", "doubt", "HRM_TASKS: no checkpoint of sudko yet"),
         ("serve", {"STATE_DIR": "/proc/none"}, "state", "WRONG", "HRM_STATE_DIR: /proc/none cannot be written to"),
@@ -111,6 +113,25 @@ def test_what_is_found_is_named(
     assert findings[check][0] == verdict
     assert findings[check][1].startswith(finding)
     assert code == 1 or verdict != "WRONG"
+
+
+def test_a_registry_that_is_not_there_is_doubtful_even_where_something_ships(
+    examine: Callable[..., tuple[int, Findings]], tiny_registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.registry.SHIPPED", tiny_registry)
+    _, findings = examine("api", CHECKPOINTS="/none")
+    assert findings["registry"] == (
+        "doubt",
+        "HRM_CHECKPOINTS: there is no /none yet; what ships with the code: sudoku: as published",
+    )
+
+
+def test_a_state_directory_that_another_server_has_is_found(
+    examine: Callable[..., tuple[int, Findings]], tmp_path: Path
+) -> None:
+    with EmbeddedServer(tmp_path):
+        verdict, finding = examine()[1]["queue"]
+    assert (verdict, finding) == ("WRONG", f"the state directory {tmp_path} is in use by another server")
 
 
 def test_a_damaged_checkpoint_is_found(examine: Callable[..., tuple[int, Findings]], tmp_path: Path) -> None:
