@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from service.client_errors import (
     BusyError,
@@ -187,7 +188,10 @@ class AsyncClient:
     async def _post(self, path: str, puzzle: Puzzle | SolveRequest, options: dict[str, Any]) -> httpx.Response:
         fields = puzzle.model_dump() if isinstance(puzzle, SolveRequest) else {"puzzle": puzzle}
         request = SolveRequest.model_validate(fields | options)
-        body = request.model_dump_json(exclude_defaults=True).encode()
+        try:
+            body = request.model_dump_json(exclude_defaults=True).encode()
+        except PydanticSerializationError:  # half a character, such as undecodable bytes become in Python
+            raise RequestError("the request cannot be written as UTF-8") from None
         return await self._exchange("POST", path, body, {"Idempotency-Key": str(uuid.uuid4())})
 
     async def _exchange(

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -76,9 +77,9 @@ def _read(arguments: argparse.Namespace, options: dict[str, Any]) -> list[Row]:
         request = SolveRequest.model_validate({"puzzle": arguments.puzzle} | options)
         return [Row(1, request)]
     if arguments.file is None:
-        if sys.stdin.isatty():
-            raise CommandError("give a puzzle, --file, or puzzles on standard input")
-        return read_rows(sys.stdin, options, is_csv=False)
+        return _read_standard_input(options)
+    if arguments.output and arguments.output.exists() and arguments.output.samefile(arguments.file):
+        raise CommandError(f"{flag('output')}: {arguments.output} is what {flag('file')} reads")
     try:
         with arguments.file.open(encoding="utf-8", newline="") as lines:
             return read_rows(lines, options, is_csv=arguments.file.suffix.lower() == ".csv")
@@ -86,6 +87,17 @@ def _read(arguments: argparse.Namespace, options: dict[str, Any]) -> list[Row]:
         raise CommandError(f"{flag('file')}: cannot read {arguments.file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise CommandError(f"{flag('file')}: {arguments.file} is not text in UTF-8") from None
+
+
+def _read_standard_input(options: dict[str, Any]) -> list[Row]:
+    if sys.stdin.isatty():
+        raise CommandError("give a puzzle, --file, or puzzles on standard input")
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")  # whatever the locale makes of it
+    try:
+        return read_rows(sys.stdin, options, is_csv=False)
+    except UnicodeDecodeError:
+        raise CommandError("standard input is not text in UTF-8") from None
 
 
 def _results(rows: Sequence[Row], backend: Backend, advance: Callable[[], None]) -> Iterator[Result]:
@@ -109,8 +121,8 @@ def _writer(arguments: argparse.Namespace, backend: Backend) -> Iterator[Callabl
 
     def write_to(file: TextIO) -> Callable[[Result], None]:
         if arguments.json or arguments.output:
-            return lambda result: print(json.dumps(to_json(result), ensure_ascii=False), file=file, flush=True)
-        return lambda result: print(to_text(result, backend.codecs), end="\n\n", file=file, flush=True)
+            return lambda result: print(_utf8(json.dumps(to_json(result), ensure_ascii=False)), file=file, flush=True)
+        return lambda result: print(_utf8(to_text(result, backend.codecs)), end="\n\n", file=file, flush=True)
 
     if arguments.output is None:
         yield write_to(sys.stdout)
@@ -120,6 +132,11 @@ def _writer(arguments: argparse.Namespace, backend: Backend) -> Iterator[Callabl
             yield write_to(file)
     except OSError as error:
         raise CommandError(f"{flag('output')}: cannot write {arguments.output}: {error.strerror}") from None
+
+
+def _utf8(text: str) -> str:
+    """The text, with half characters (a puzzle may hold anything) as JSON escapes them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _shows_progress(arguments: argparse.Namespace, rows: Sequence[Row]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cluster import HRM
 from service.cli import main
 from service.settings import Settings
 
@@ -58,6 +59,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(
         code = end.code
     assert code == 2
     assert one_line(capsys).startswith(message)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*HRM, "config"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "hrm config: No space left on device\n")
+
+
+def test_puzzles_that_are_no_text_are_one_line() -> None:
+    ended = subprocess.run([*HRM, "solve", "--task", "sudoku"], input=b"\xff\xfe\n", capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (2, b"hrm solve: standard input is not text in UTF-8\n")
 
 
 def test_config_shows_where_each_value_comes_from_and_no_secrets(

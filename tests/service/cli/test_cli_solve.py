@@ -70,6 +70,21 @@ def test_puzzles_of_different_length_keep_their_order(capsys: pytest.CaptureFixt
     assert [json.loads(line)["segments"] for line in capsys.readouterr().out.splitlines()] == segments
 
 
+def test_the_answers_do_not_take_the_place_of_the_puzzles(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = tmp_path / "puzzles.txt"
+    rows.write_text(PUZZLE)
+    (tmp_path / "link").symlink_to(rows)
+    assert main(["solve", "--file", str(rows), "--output", str(tmp_path / "link")]) == 2
+    assert capsys.readouterr().err == f"hrm solve: --output: {tmp_path / 'link'} is what --file reads\n"
+    assert rows.read_text() == PUZZLE
+
+
+def test_half_a_character_is_a_bad_puzzle(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(r'{"puzzle": "\ud800"}' + "\n"))
+    assert main(["solve", "--task", "sudoku", "--json"]) == 1
+    assert "error" in json.loads(capsys.readouterr().out)
+
+
 def test_nobody_waits_for_company_that_will_not_come(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
