@@ -175,10 +175,9 @@ class CheckpointInfo:
 
     def require_task_of(self, other: CheckpointInfo) -> None:
         """Raise CheckpointError where this is for another kind of puzzle than `other`, which it is to follow."""
-        if self.codec.name != other.codec.name:
-            raise CheckpointError(
-                f"{self.path}: is for {self.codec.name!r}; {other.name}, which it would replace, is for {other.codec.name!r}"
-            )
+        own, others = self.codec.name, other.codec.name
+        if own != others:
+            raise CheckpointError(f"{self.path}: is for {own!r}; {other.name}, which it would replace, is for {others!r}")
 
     def verify(self) -> None:
         """Raise CheckpointError unless the weights are byte for byte what config.json says."""
