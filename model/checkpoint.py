@@ -177,7 +177,7 @@ class CheckpointInfo:
         """Raise CheckpointError where this is for another kind of puzzle than `other`, which it is to follow."""
         own, others = self.codec.name, other.codec.name
         if own != others:
-            raise CheckpointError(f"{self.path}: is for {own!r}; {other.name}, which it would replace, is for {others!r}")
+            raise CheckpointError(f"{self.path}: is for {own!r}; {other.name}, to be replaced, is for {others!r}")
 
     def verify(self) -> None:
         """Raise CheckpointError unless the weights are byte for byte what config.json says."""

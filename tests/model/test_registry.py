@@ -60,7 +60,7 @@ def test_a_network_for_another_puzzle_is_not_used(roots):
     config = roots[0] / "sudoku" / "2026.02.01-1" / "config.json"
     binary = {"kind": "grid", "name": "binary", "shape": [9, 9], "alphabet": ".123456789", "blank": "."}
     config.write_text(json.dumps(json.loads(config.read_text()) | {"task": binary}))
-    with pytest.raises(CheckpointError, match=r"is for 'binary'; sudoku/.*, which it would replace, is for 'sudoku'"):
+    with pytest.raises(CheckpointError, match=r"is for 'binary'; sudoku/.*, to be replaced, is for 'sudoku'"):
         registry.use("sudoku", "2026.02.01-1")
     assert registry.current("sudoku").version == "2026.01.02-10"
 
