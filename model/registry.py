@@ -131,11 +131,16 @@ class Registry:
         _require_name(version)
         for root in self.roots:
             path = root / task / version
-            if path.is_dir():
-                _require_inside(root, path)
-                for file in path.iterdir():
-                    _require_inside(root, file)
-                return read_checkpoint(path)
+            try:
+                if path.is_dir():
+                    _require_inside(root, path)
+                    for file in path.iterdir():
+                        _require_inside(root, file)
+                    return read_checkpoint(path)
+            except FileNotFoundError:  # pruned just now
+                continue
+            except OSError as error:
+                raise RegistryAwayError(f"{path}: cannot be read: {error.strerror}") from None
         raise UnknownVersionError(f"no version {version!r} of task {task!r} in the registry")
 
     def glance(self, task: str, version: str) -> CheckpointInfo | None:

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 from datetime import date
 
@@ -63,6 +64,18 @@ def test_a_network_for_another_puzzle_is_not_used(roots):
     with pytest.raises(CheckpointError, match=r"is for 'binary'; sudoku/.*, to be replaced, is for 'sudoku'"):
         registry.use("sudoku", "2026.02.01-1")
     assert registry.current("sudoku").version == "2026.01.02-10"
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOENT, "no version '2026.01.02-9'"), (errno.ESTALE, "cannot be read: Stale")]
+)
+def test_a_version_that_vanishes_while_it_is_read(roots, monkeypatch, number, says):
+    def gone(path):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("pathlib.Path.iterdir", gone)
+    with pytest.raises(CheckpointError, match=says):
+        Registry(roots).get("sudoku", "2026.01.02-9")
 
 
 def test_a_link_that_leads_out_is_not_followed(roots, tmp_path, tiny):
