@@ -289,9 +289,9 @@ class WorkerBroker(Protocol):
         ...
 
     def renew(self, claims: Sequence[Claim], ahead: Collection[str] = ()) -> Renewal:
-        """Extend the leases of claims whose slots advanced, and of those that are still fetched ahead.
+        """Extend the leases of claims whose slots advanced, and of those that wait for a slot.
 
-        `ahead` holds the ids of the latter; all others count as seated from now on.
+        `ahead` holds the ids of the latter, fetched ahead or between two attempts; all others count as seated.
         """
         ...
 

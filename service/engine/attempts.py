@@ -34,9 +34,9 @@ class Attempts:
         return bool(self._open)
 
     @property
-    def waiting(self) -> bool:
-        """Whether a request has no attempt in a slot and may begin another."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many requests have no attempt in a slot and may begin another."""
+        return len(self._waiting)
 
     def waiting_works(self) -> list[Work]:
         """The requests that hold no slot just now."""

@@ -88,7 +88,7 @@ class _IterableSource:
     def leased(self) -> None:
         pass
 
-    def advanced(self, works: Sequence[Work]) -> None:
+    def advanced(self, running: Sequence[Work], waiting: Sequence[Work]) -> None:
         pass
 
     def wait(self, timeout_s: float) -> None:

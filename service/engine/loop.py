@@ -120,7 +120,7 @@ class Engine:
             running = chosen.launch(self._clock())
             if running:
                 self._running = chosen
-                self._source.advanced(running)
+                self._source.advanced(running, chosen.between_attempts())
         self._publish(ended)
         self._observer.alive(sum(table.slots.held for table in self.tables))
         self._check()

@@ -18,6 +18,9 @@ from service.engine.work import Key, Outcome, Room, Thought, Work
 from service.problems import ProblemKind
 from service.schemas import HaltedBy, Mode, Problem
 
+WAITING_PER_SLOT = 10
+"""How many requests a table holds between two attempts, for each slot, before it takes no more. What stays in the queue
+is counted there, refused when it is too much, and there for other workers."""
 _GAP_MEMORY = 64
 """Segments that are looked back on to say how long a slot stayed empty."""
 
@@ -83,7 +86,8 @@ class Table:
     def room(self) -> Room:
         """How much work to fetch: for the slots it can have, and for those expected to halt in the next segment."""
         ahead = min(ceil(self._halts_per_segment), self.slots.held)
-        wanted = max(0, self.slots.free + self._attempts.extra() + ahead - len(self.staged))
+        wanted = self.slots.free + self._attempts.extra() + ahead - len(self.staged)
+        wanted = max(0, min(wanted, WAITING_PER_SLOT * self.slots.size - self._attempts.waiting))
         return Room(wanted, min(wanted, ahead))
 
     def refill(self, now: float) -> list[Outcome]:
@@ -108,13 +112,17 @@ class Table:
         return late
 
     def launch(self, now: float) -> list[Work]:
-        """Start a segment of all seated work and say who makes progress; nobody: nothing was started."""
+        """Start a segment of all seated work and say whose it is; nobody's: nothing was started."""
         self._running = self.slots.seated()
         if not self._running:
             return []
         self._launches.append(now)
         self.runner.launch(np.array([seat.slot for seat in self._running]))
-        return [seat.work for seat in self._running] + self._attempts.waiting_works()
+        return [seat.work for seat in self._running]
+
+    def between_attempts(self) -> list[Work]:
+        """The requests whose last attempt left its slot, and whose next one waits for another."""
+        return self._attempts.waiting_works()
 
     def collect(self) -> Readback:
         """Wait for the segment that `launch` started."""
@@ -158,7 +166,7 @@ class Table:
 
     def works(self) -> list[Work]:
         """Everything it holds, seated or not; of a request with several attempts in slots, each."""
-        return [seat.work for seat in self.slots.seated()] + [*self.staged, *self._attempts.waiting_works()]
+        return [seat.work for seat in self.slots.seated()] + [*self.staged, *self.between_attempts()]
 
     def revoke(self, keys: Collection[Key], now: float) -> None:
         """Free the slots of requests that nobody wants any more."""

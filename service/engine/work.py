@@ -153,8 +153,8 @@ class Source(Protocol):
         """Take over what ended."""
         ...
 
-    def advanced(self, works: Sequence[Work]) -> None:
-        """These have a slot and run a segment just now: their leases deserve renewal."""
+    def advanced(self, running: Sequence[Work], waiting: Sequence[Work]) -> None:
+        """Some have a slot and run a segment just now: their leases deserve renewal. Others wait for a slot again."""
         ...
 
     def wait(self, timeout_s: float) -> None:

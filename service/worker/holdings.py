@@ -25,7 +25,7 @@ class Held:
     inside: bool = False
     """The engine has it."""
     seated: bool = False
-    """It has a slot, or had one."""
+    """It has a slot."""
     advanced: bool = False
     """It ran a segment since the last renewal."""
     launches: list[float] = field(default_factory=list)
@@ -120,11 +120,13 @@ class Holdings:
             revoked, self._revoked = self._revoked, set()
         return revoked
 
-    def advance(self, works: Sequence[Work]) -> None:
-        """These run a segment."""
+    def advance(self, running: Sequence[Work], waiting: Sequence[Work]) -> None:
+        """Some run a segment; others wait for a slot again, and are not to blame where the worker crashes."""
         self._turned = True
         now = time.monotonic()
-        for work in works:
+        for work in waiting:
+            work.ticket.seated = False
+        for work in running:
             held: Held = work.ticket
             held.seated = held.advanced = True
             if held.claim.trace_context and held.launches[-1:] != [now]:  # of several attempts, once
@@ -163,7 +165,7 @@ class Holdings:
         return outbox
 
     def due(self) -> tuple[list[Claim], set[str]]:
-        """The claims whose leases deserve renewal, and the ids of those that have no slot yet.
+        """The claims whose leases deserve renewal, and the ids of those that have no slot.
 
         Those that ran a segment do. What waits for a slot does while the engine goes round.
         """

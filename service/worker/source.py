@@ -129,9 +129,9 @@ class BrokerSource:
         """Hand over to the publishing thread."""
         self._holdings.leave(outcomes)
 
-    def advanced(self, works: Sequence[Work]) -> None:
+    def advanced(self, running: Sequence[Work], waiting: Sequence[Work]) -> None:
         """Remember who moved, for the next renewal."""
-        self._holdings.advance(works)
+        self._holdings.advance(running, waiting)
 
     def wait(self, timeout_s: float) -> None:
         """Until something was fetched or revoked."""

@@ -15,7 +15,7 @@ for i = 2, #ARGV, 3 do
   else
     local queue = queue_key(job.task, job.lane)
     in_group(queue, 'XCLAIM', queue, GROUP, worker, 0, job.entry, 'JUSTID')
-    if job.seated == '' and ARGV[i + 2] == '1' then redis.call('HSET', job_key(id), 'seated', 1) end
+    redis.call('HSET', job_key(id), 'seated', ARGV[i + 2] == '1' and 1 or '')
   end
 end
 return {lost, cancelled}

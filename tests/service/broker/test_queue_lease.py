@@ -200,6 +200,16 @@ class TestCrashes:
             admin.hand_over(victim.worker_id)
         assert desk.state("a") is JobState.DEAD
 
+    def test_it_is_not_while_it_waits_for_another_slot(self, desk: Desk, hire: Hire, admin: QueueAdmin) -> None:
+        desk.fill("a")
+        for _ in range(5):
+            victim = hire()
+            claims = victim.take({TASK: 1})
+            victim.renew(claims)
+            victim.renew(claims, ahead={"a"})
+            assert admin.hand_over(victim.worker_id) == (1, 0)
+        assert desk.state("a") is JobState.QUEUED
+
     def test_only_the_last_of_a_take_are_ahead(self, desk: Desk, hire: Hire) -> None:
         desk.fill("a", "b", "c")
         hire().take({TASK: 3}, {TASK: 1})

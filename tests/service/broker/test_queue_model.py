@@ -223,7 +223,7 @@ class Queue(RuleBasedStateMachine):
         assert sorted(renewal.cancelled) == sorted(claim.id for claim in mine if self.jobs[claim.id].cancelled)
         for claim in mine:
             job = self.jobs[claim.id]
-            job.seated |= not ahead
+            job.seated = not ahead
             if job.cancelled:
                 job.end(JobState.CANCELLED)
                 job.holder = ""

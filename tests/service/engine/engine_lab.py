@@ -81,6 +81,7 @@ class ListSource:
     outcomes: list = field(default_factory=list)
     gone: set = field(default_factory=set)
     moved: list = field(default_factory=list)
+    between: list = field(default_factory=list)
     leases: set = field(default_factory=set)
 
     def poll(self, room):
@@ -106,8 +107,9 @@ class ListSource:
     def leased(self):
         return self.leases
 
-    def advanced(self, works):
-        self.moved.append([w.id for w in works])
+    def advanced(self, running, waiting):
+        self.moved.append([w.id for w in running])
+        self.between.append([w.id for w in waiting])
 
     def wait(self, timeout_s):
         pass

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from service.engine.codec import decode, encode
 from service.engine.runner import Readback
+from service.engine.table import WAITING_PER_SLOT
 from service.schemas import HaltedBy, SolveRequest
 
 ANSWER = SUDOKU.parse_answer(SUDOKU.examples()[0][1])
@@ -188,6 +189,15 @@ def test_new_requests_are_served_beside_a_flood_of_searches():
     assert waited < 40, "there are 36 searches before it in the queue, each of which wants 128 segments"
 
 
+def test_a_flood_of_searches_stays_in_the_queue_but_for_what_the_slots_can_keep_going():
+    b = bench(4, lambda number: NEVER)
+    b.give(*(ask(f"search {n}", attempts=32, most=4) for n in range(200)))
+    b.tick(400)
+    held = 200 - len(b.source.waiting) - len(b.ended())
+    assert held <= (WAITING_PER_SLOT + 2) * 4
+    assert len(b.source.waiting) > 100
+
+
 @pytest.mark.parametrize(("total", "segments"), [(10, 10), (3, 3), (64, 16)])
 def test_the_budget_bounds_all_attempts_together(total, segments):
     b = bench(4, lambda number: NEVER)
@@ -239,11 +249,11 @@ def test_cancelled_it_leaves_nothing_behind():
     assert b.source.outcomes == []
 
 
-def test_a_request_that_waits_for_its_turn_is_reported_as_alive():
+def test_a_request_that_waits_for_its_turn_is_told_from_one_that_runs():
     b = bench(1, lambda number: NEVER)
     b.give(ask("a", attempts=2, most=2), ask("plain", mode="fixed", most=16))
     b.tick(6)
-    assert sorted(b.source.moved[-1]) == ["a", "plain"]
+    assert (b.source.moved[-1], b.source.between[-1]) == (["plain"], ["a"])
 
 
 def test_what_is_given_up_at_the_end_is_given_up_once():

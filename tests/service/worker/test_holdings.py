@@ -87,11 +87,15 @@ class Books(RuleBasedStateMachine):
         self.engine = [delivery for delivery in self.engine if delivery.claim.key not in revoked]
         self.unheard.clear()
 
-    @rule()
-    def advance(self) -> None:
-        self.holdings.advance([delivery.work for delivery in self.engine])
-        for delivery in self.engine:
+    @rule(count=some)
+    def advance(self, count: int) -> None:
+        running = self.engine[:count]
+        waiting = [delivery for delivery in self.engine[count:] if delivery.seated]
+        self.holdings.advance([delivery.work for delivery in running], [delivery.work for delivery in waiting])
+        for delivery in running:
             delivery.moved = delivery.seated = True
+        for delivery in waiting:
+            delivery.seated = False
 
     def leave_engine(self, delivery: Delivery, word: str) -> None:
         self.engine.remove(delivery)
