@@ -20,6 +20,7 @@ from training.errors import RunError
 from training.evaluation.unroll import at, unroll
 from training.hardware import describe
 from training.interrupt import stop_on_signals
+from training.lock import only_fit_in
 from training.log import open_sinks
 from training.memory import memory_errors, peak_memory, require_memory
 from training.recipe import Recipe
@@ -64,12 +65,13 @@ def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> Ending:
     """Train, from the saved state of `run_dir` where there is one; in every process that `torchrun` started.
 
     Raises:
-        RunError: The run was started with another recipe, memory or disk do not hold it, or it came to nothing.
+        RunError: The run was started with another recipe, another fit is in it, memory or disk do not hold it, or it
+            came to nothing.
         StateError: The saved state is damaged or does not fit.
         RecipeError, DataError: The recipe or its data are wrong.
     """
     try:
-        with join_world(device) as world, memory_errors(world.device):
+        with join_world(device) as world, only_fit_in(run_dir, world), memory_errors(world.device):
             return _Run(recipe, run_dir, world).go()
     except OSError as error:
         raise RunError(f"{run_dir}: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import torch
 
 from model.tasks import get_task
 from tests.training.conftest import few_sudokus
-from tests.training.tiny_run import write_tiny_recipe
+from tests.training.tiny_run import HRM_TRAIN, write_tiny_recipe
 from training import fit as fit_module
 from training import memory
 from training.cli import main
@@ -194,6 +195,21 @@ def test_a_signal_stops_it_at_a_step_and_the_same_command_goes_on(fit, tmp_path)
     step = load_state(tmp_path / "run").facts["step"]
     assert fit(f"steps={step + 1}")[0] == 0
     assert load_state(tmp_path / "run").facts["step"] == step + 1
+
+
+def test_a_run_is_for_one_fit_at_a_time_and_a_killed_one_lets_go(fit, tmp_path):
+    run = tmp_path / "run"
+    other = subprocess.Popen([*HRM_TRAIN, "fit", write_tiny_recipe(tmp_path), "steps=100000", "--run", str(run)])
+    try:
+        while not (run / STATE_FILE).exists():
+            assert other.poll() is None
+            time.sleep(0.01)
+        code, said = fit("steps=10")
+        assert (code, said) == (2, f"hrm-train: {run} is in use by another fit\n")
+    finally:
+        other.kill()
+        other.wait()
+    assert fit("steps=10")[0] == 0
 
 
 def test_it_ends_early_when_the_held_out_accuracy_no_longer_rises(fit, tmp_path, monkeypatch):
