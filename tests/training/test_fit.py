@@ -101,6 +101,15 @@ def test_a_run_that_goes_on_in_vain_keeps_its_recipe(fit, tmp_path):
     assert (tmp_path / "run" / "recipe.json").read_text() == recorded
 
 
+def test_a_run_that_is_done_keeps_the_recipe_and_the_log_of_what_was_done(fit, tmp_path):
+    fit("steps=10")
+    files = [tmp_path / "run" / name for name in ("recipe.json", "log.jsonl")]
+    before = [file.read_bytes() for file in files]
+    code, said = fit("steps=10", "lr=5e-4", "data.heldout=20")
+    assert (code, "all steps are done" in said) == (0, True)
+    assert [file.read_bytes() for file in files] == before
+
+
 def test_a_run_that_was_killed_before_it_saved_anything_may_start_as_another(fit, tmp_path):
     fit("steps=10", "batch_size=16")
     for state in (tmp_path / "run").rglob(STATE_FILE):
@@ -116,6 +125,8 @@ def test_a_run_begins_with_the_weights_of_another(fit, tmp_path, capsys):
     before, after = (load_state(tmp_path / name / "best").tensors for name in ("run", "other"))
     assert all(torch.equal(after[name], value) for name, value in before.items())
     capsys.readouterr()
+    assert main(["fit", begun[0], "steps=2", "--run", str(tmp_path / "other")]) == 2
+    assert "other was started with train.init_from = " in capsys.readouterr().err
     assert main(["fit", *begun, "model.halt_max_segments=2", "model.H_layers=2", "--run", str(tmp_path / "third")]) == 2
     assert "run has H_layers = 1, the recipe 2: it cannot begin with that" in capsys.readouterr().err
 
