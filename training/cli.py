@@ -20,14 +20,38 @@ _MISTAKES = (RecipeError, RunError, CheckpointError, ConfigError, DeviceError, D
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; every mistake of the user's is one line on stderr and exit code 2."""
+    """Run one command; what the user can mend is one line on stderr and exit code 2, what the system refuses 1.
+
+    Ctrl-C (130) and a reader of our output who has seen enough (141) are quiet.
+    """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:  # None: it was closed before the start
+                sys.stdout.flush()  # the interpreter does so at its exit, where nothing can be caught any more
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # takes what could not be written, at the interpreter's exit
+        if isinstance(error, BrokenPipeError):
+            return 141
+        _complain(error)
+        return 1
+
+
+def _run(arguments: list[str] | None) -> int:
     parsed = make_parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except _MISTAKES as error:
-        rank = os.environ.get("RANK", "0")
-        print(f"hrm-train{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)  # noqa: T201
+        _complain(error)
         return 2
+
+
+def _complain(error: Exception) -> None:
+    rank = os.environ.get("RANK", "0")
+    print(f"hrm-train{'' if rank == '0' else f' (process {rank})'}: {error}", file=sys.stderr)  # noqa: T201
 
 
 def make_parser() -> argparse.ArgumentParser:

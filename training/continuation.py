@@ -14,7 +14,7 @@ from training.run_files import BEST_DIR, RECIPE_FILE
 from training.state import STATE_FILE
 from training.subject import read_recipe
 
-_FIXED = ("task", "model", "train.batch_size", "train.rotation", "train.seed", "train.optimiser")
+_FIXED = ("task", "model", "train.batch_size", "train.rotation", "train.seed", "train.optimiser", "train.init_from")
 """What a resumed run must have in common with its beginning."""
 
 

@@ -20,6 +20,7 @@ from training.errors import RunError
 from training.evaluation.unroll import at, unroll
 from training.hardware import describe
 from training.interrupt import stop_on_signals
+from training.lock import only_fit_in
 from training.log import open_sinks
 from training.memory import memory_errors, peak_memory, require_memory
 from training.recipe import Recipe
@@ -64,12 +65,13 @@ def fit(recipe: Recipe, run_dir: Path, device: str = "auto") -> Ending:
     """Train, from the saved state of `run_dir` where there is one; in every process that `torchrun` started.
 
     Raises:
-        RunError: The run was started with another recipe, memory or disk do not hold it, or it came to nothing.
+        RunError: The run was started with another recipe, another fit is in it, memory or disk do not hold it, or it
+            came to nothing.
         StateError: The saved state is damaged or does not fit.
         RecipeError, DataError: The recipe or its data are wrong.
     """
     try:
-        with join_world(device) as world, memory_errors(world.device):
+        with join_world(device) as world, only_fit_in(run_dir, world), memory_errors(world.device):
             return _Run(recipe, run_dir, world).go()
     except OSError as error:
         raise RunError(f"{run_dir}: {error.strerror or error}") from None
@@ -103,19 +105,17 @@ class _Run:
             other = load_subject(Path(settings.init_from), world.device, torch.float32)
             self.trainer.begin_with(other.model, settings.init_from)
         self.progress.data = trained_on(run_dir, self.progress.data, trained)
-        if world.is_first:  # now that the run is known to be possible
-            write_recipe(recipe, run_dir)
         self.alarms = Alarms(
             self.trainer.config.halt_max_segments, max(settings.warmup_steps, recipe.data.easy_steps)
         )  # fmt: skip
         self.started = time.perf_counter() - self.progress.seconds
-        sinks = open_sinks(run_dir, self.progress.step) if world.is_first else []
-        self.reporter = Reporter(recipe, sinks, self.progress.step, speaks=world.is_first)
 
     def go(self) -> Ending:
         """Run to the end, or until a signal comes."""
         settings = self.recipe.train
-        with stop_on_signals() as stopped, self.reporter:
+        if (ending := self._ending()) is not None:
+            return ending  # no step follows: recipe and log stay those of the steps there were
+        with stop_on_signals() as stopped, self._begin() as self.reporter:
             self.reporter.started(self._facts())
             window = Window(settings.batch_size)
             while (ending := self._ending()) is None:
@@ -133,6 +133,14 @@ class _Run:
                 if logged:
                     window = Window(settings.batch_size)
             return ending
+
+    def _begin(self) -> Reporter:
+        """Write the recipe down, now that the run is known to be possible, and open the log."""
+        step, first = self.progress.step, self.world.is_first
+        if first:
+            write_recipe(self.recipe, self.run_dir)
+        sinks = open_sinks(self.run_dir, step) if first else []
+        return Reporter(self.recipe, sinks, step, speaks=first)
 
     def _ending(self) -> Ending | None:
         settings = self.recipe.train
@@ -170,7 +178,7 @@ class _Run:
         accuracy = float(np.mean(exact_of))
         progress = self.progress
         if accuracy >= progress.best and self.world.is_first:
-            facts = {"step": self.trainer.step, "exact": accuracy, "seconds": self._seconds()}
+            facts = {"step": self.trainer.step, "exact": accuracy, "seconds": self._seconds(), "data": progress.data}
             save_state(self.run_dir / BEST_DIR, self.trainer.weights(), facts)
         if accuracy > progress.best:
             progress.best, progress.since_best = accuracy, 0

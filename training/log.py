@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,10 @@ class JsonLines:
     """log.jsonl, one entry a line; a resumed run goes on in the same file."""
 
     def __init__(self, path: Path) -> None:
+        torn = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")  # by a full disk, or a lost machine
         self._file = path.open("a", encoding="utf-8")
+        if torn:
+            self._file.write("\n")
 
     def write(self, entry: dict[str, Any]) -> None:
         """Write it through: a killed run leaves whole lines."""
@@ -60,11 +64,14 @@ class TensorBoard:
 
 
 def last_start(run_dir: Path) -> dict[str, Any]:
-    """What the run last computed with, as its log says; empty where it does not say."""
+    """What the run last computed with, as its log says; empty where it does not say. Torn lines are passed over."""
     path = run_dir / LOG_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    starts = [line for line in lines if '"event": "start"' in line]
-    return dict(json.loads(starts[-1])) if starts else {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    for line in reversed(lines):
+        if '"event": "start"' in line:
+            with suppress(ValueError):
+                return dict(json.loads(line))
+    return {}
 
 
 def open_sinks(run_dir: Path, step: int) -> list[Sink]:

@@ -82,7 +82,8 @@ def publish(
         "hardware": start.get("hardware"),
         "precision": start.get("precision"),
         "judged_by": "test" if any(source.heldout is not None for source in sources) else "train",
-        "data": [source.card() for source in sources],
+        # What these weights saw, be it more or less than the recipe names by now; older states do not say.
+        "data": saved.facts.get("data") or [source.card() for source in sources],
         "heldout": {source.name: _accuracy(s) for source, s in zip(heldout, said, strict=True)},
         "max_segments": limit,
         "torch": torch.__version__,

@@ -29,6 +29,19 @@ def test_json_lines_go_on_where_an_earlier_process_stopped(tmp_path, monkeypatch
     assert last_start(tmp_path)["hardware"] == "an abacus"
 
 
+def test_a_line_that_a_full_disk_tore_spoils_no_other(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    write(open_sinks(tmp_path, 0))
+    torn = '{"time": 1.5, "event": "start", "hardware": "an ab'
+    with (tmp_path / LOG_FILE).open("a") as log:
+        log.write(torn)
+    assert last_start(tmp_path)["hardware"] == "an abacus", "of the start before"
+    write(open_sinks(tmp_path, 0))
+    lines = (tmp_path / LOG_FILE).read_text().splitlines()
+    assert lines.pop(len(ENTRIES)) == torn
+    assert [json.loads(line)["event"] for line in lines] == [entry["event"] for entry in ENTRIES * 2]
+
+
 def test_curves_go_to_tensorboard_where_it_is_installed(tmp_path, monkeypatch):
     points = []
 

@@ -46,6 +46,17 @@ def test_a_run_becomes_the_current_version_with_canaries_and_a_card(run, tmp_pat
         assert fact in card, fact
 
 
+def test_the_card_names_all_that_the_weights_saw_and_not_what_the_recipe_names_by_now(run, tmp_path):
+    early = tmp_path / "early.csv"
+    assert main(["data", "generate", "sudoku", str(early), "50"]) == 0
+    run("fit", tmp_path / "tiny.toml", "steps=10", f"data.csv={early}", "--run", tmp_path / "run")
+    run("fit", tmp_path / "tiny.toml", "steps=11", "data.heldout=10", "--run", tmp_path / "run")
+    run("publish", tmp_path / "run", "--registry", tmp_path / "registry")
+    info = Registry([tmp_path / "registry"]).current("sudoku")
+    assert {source["name"] for source in info.config["training"]["data"]} == {"generated", "early.csv"}
+    assert "| early.csv | 30 |" in (info.path / "README.md").read_text(), "20 were held out"
+
+
 def test_a_version_may_wait_under_another_name(run, tmp_path):
     run("fit", tmp_path / "tiny.toml", "steps=10", "--run", tmp_path / "run")
     registry = tmp_path / "registry"
