@@ -105,6 +105,7 @@ def test_leakage_between_two_files_is_reported(run, sudoku_csv):
         (["build", "sudoku", "{tmp}/o", "--generate", "0"], "0 puzzles make no dataset"),
         (["build", "arc", "{tmp}/o", "--from", "{tmp}"], "no ARC tasks"),
         (["generate", "sudoku", "{csv}", "5"], "puzzles.csv: exists already"),
+        (["generate", "sudoku", "{tmp}/" + 250 * "x", "1"], "xxx: File name too long"),
         (["show", "{tmp}"], "no dataset folder"),
     ],
 )
