@@ -9,6 +9,7 @@ from typing import Any
 
 from training.data.pool import Source
 from training.errors import RunError
+from training.one_move import in_one_move
 from training.recipe import Recipe
 from training.run_files import BEST_DIR, RECIPE_FILE
 from training.state import STATE_FILE
@@ -58,15 +59,9 @@ def trained_on(run_dir: Path, before: Sequence[dict[str, Any]], trained: Sequenc
 
 
 def write_recipe(recipe: Recipe, run_dir: Path) -> None:
-    """Write the recipe down, in one move."""
-    path = run_dir / RECIPE_FILE
-    partial = path.with_suffix(".partial")
-    run_dir.mkdir(parents=True, exist_ok=True)
-    try:
+    """Write the recipe down, in one move; raises OSError where the disk refuses."""
+    with in_one_move(run_dir / RECIPE_FILE) as partial:
         partial.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _value(recipe: dict[str, Any], key: str) -> Any:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.errors import RunError
+from training.one_move import in_one_move
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Told apart by everybody (Okabe and Ito, 2008)."""
@@ -42,20 +43,20 @@ def panels(count: int, width: float = 5.0, height: float = 3.6, columns: int = 3
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a picture; raises RunError where the disk refuses."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {}
+    """Write a picture, whole or not at all; raises RunError where the disk refuses."""
+    kind = path.suffix.removeprefix(".")
+    metadata = {"Date": None} if kind == "svg" else {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(path, dpi=150, metadata=metadata)
+        with in_one_move(path) as partial, matplotlib.rc_context(_STYLE):
+            figure.savefig(partial, format=kind, dpi=150, metadata=metadata)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from None
 
 
 def save_numbers(numbers: Any, path: Path) -> None:
-    """Write what a picture shows as JSON beside it; raises RunError where the disk refuses."""
+    """Write what a picture shows as JSON beside it, whole or not at all; raises RunError where the disk refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
+        with in_one_move(path) as partial:
+            partial.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from None

@@ -3,12 +3,10 @@
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ import torch
 
 from model.tasks import get_task
 from tests.training.conftest import few_sudokus
-from tests.training.tiny_run import HRM_TRAIN, write_tiny_recipe
+from tests.training.tiny_run import HRM_TRAIN, files_up_to, write_tiny_recipe
 from training import fit as fit_module
 from training import memory
 from training.cli import main
@@ -166,15 +164,6 @@ def test_a_run_that_memory_cannot_hold_is_refused_before_it_is_taken(fit, monkey
     code, said = fit(*overrides)
     assert code == 2
     assert re.fullmatch(rf"hrm-train: the run needs about \S+ GiB of memory, 16\.0 GiB are free: {advice}\n", said)
-
-
-@contextmanager
-def files_up_to(size):
-    """A limit on the size of files stands in for a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_spares_the_last_state(fit, tmp_path):

@@ -1,7 +1,9 @@
-"""`hrm-train` as a process, and a recipe of seconds for it."""
+"""`hrm-train` as a process, a recipe of seconds for it, and a disk that fills up."""
 
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 HRM_TRAIN = [str(Path(sys.executable).with_name("hrm-train"))]
@@ -45,3 +47,14 @@ def hrm_train(*arguments, **options) -> subprocess.CompletedProcess:
     """Run `hrm-train` to its end."""
     command = [*HRM_TRAIN, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, **options)
+
+
+@contextmanager
+def files_up_to(size):
+    """A limit on the size of files stands in for a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

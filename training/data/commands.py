@@ -91,8 +91,12 @@ def generate(parsed: argparse.Namespace) -> int:
 
 def check(parsed: argparse.Namespace) -> int:
     """`hrm-train data check`."""
-    table = read_csv(parsed.file, _task(parsed))
-    _out.print(f"{parsed.file}: {len(table)} puzzles, every one readable and its answer right")
+    task = _task(parsed)
+    table = read_csv(parsed.file, task)
+    answers = " and its answer right"
+    if not task.has_checker:
+        answers = "; the task has no checker, so that answers cannot be judged"
+    _out.print(f"{parsed.file}: {len(table)} puzzles, every one readable{answers}")
     return 0
 
 

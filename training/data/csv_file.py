@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import uuid
 from collections.abc import Iterator
 from difflib import get_close_matches
 from itertools import islice
@@ -17,6 +16,7 @@ from model.tasks.sudoku import BLANK, Sudoku
 from training.data.check import first_wrong
 from training.data.errors import DataError
 from training.data.table import Table
+from training.one_move import in_one_move
 
 COLUMNS = ("source", "question", "answer", "rating")
 _BLOCK = 10_000
@@ -36,7 +36,7 @@ def read_csv(path: Path, task: Task) -> Table:
         DataError: Names the file and the row, counted as a spreadsheet does: the header is row 1.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin the file with a byte order mark
             tables = [_read_block(path, task, first, rows) for first, rows in _blocks(path, file)]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8 text") from None
@@ -51,20 +51,16 @@ def read_csv(path: Path, task: Task) -> Table:
 
 def write_csv(path: Path, task: Task, table: Table) -> None:
     """Write a table as text that `read_csv` reads back, all at once; raises DataError where the disk refuses."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     columns = (table.puzzles, table.answers, table.sources, table.ratings)
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with in_one_move(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for puzzle, answer, source, rating in zip(*columns, strict=True):
                 shown = "" if np.isnan(rating) else f"{rating:g}"
                 writer.writerow([source, task.format(puzzle, ""), task.format(answer, ""), shown])
-        partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _blocks(path: Path, file: TextIO) -> Iterator[tuple[int, list[dict[str, str]]]]:

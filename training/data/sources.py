@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from training.data.folder import is_dataset, read_split, sha256_of
 from training.data.generators import GENERATED, GENERATOR_VERSION, OWN_LICENCE, Wanted, generate
 from training.data.pool import Source
 from training.data.progress import progress_line
+from training.one_move import in_one_move
 from training.recipe import Recipe
 
 _SHUFFLE_SEED = 0
@@ -76,16 +76,11 @@ def _read_cached(path: Path) -> tuple[Tokens, Tokens] | None:
 
 
 def _write_cached(path: Path, puzzles: Tokens, answers: Tokens) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with in_one_move(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, puzzles=puzzles, answers=answers)
-        partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _from_csv(path: Path, task: Task, weight: float) -> Source:

@@ -30,6 +30,11 @@ def test_source_and_rating_may_be_missing(write_csv_text, sudoku):
     assert np.isnan(table.ratings).all()
 
 
+def test_a_spreadsheet_s_byte_order_mark_is_no_part_of_the_header(write_csv_text, sudoku):
+    table = read_csv(write_csv_text("\ufeffquestion,answer", f"{PUZZLE},{ANSWER}"), sudoku)
+    assert sudoku.format(table.puzzles[0], "") == PUZZLE
+
+
 def test_puzzles_may_be_written_in_any_way_the_codec_reads(write_csv_text, sudoku):
     pretty = "\n".join(PUZZLE[i : i + 9] for i in range(0, 81, 9)).replace(".", "_")
     table = read_csv(write_csv_text("question,answer", f'"{pretty}",{ANSWER}'), sudoku)

@@ -62,7 +62,7 @@ def test_a_seed_builds_the_same_set(run, tmp_path):
 def test_generated_mazes_pass_the_check_and_build_again(run, tmp_path):
     csv = tmp_path / "mazes.csv"
     assert run("generate", "maze", csv, 12, "--size", 6, "--min-path", 7)[0] == 0
-    assert "12 puzzles, every one readable" in run("check", csv, "--task", "maze", "--size", 6)[1]
+    assert "12 puzzles, every one readable and its answer right" in run("check", csv, "--task", "maze", "--size", 6)[1]
     assert run("build", "maze", tmp_path / "out", "--from", csv, "--size", 6)[0] == 0
     assert not (tmp_path / "out" / "test").exists()
 
@@ -71,6 +71,8 @@ def test_a_grid_task_is_built_from_its_description(run, write_csv_text, tmp_path
     description = tmp_path / "latin.json"
     description.write_text('{"name": "latin", "shape": [2, 2], "alphabet": ".12", "blank": "."}')
     csv = write_csv_text("question,answer", "1...,1221", ".1..,2112")
+    checked = run("check", csv, "--task", "grid", "--describe", description)[1]
+    assert "every one readable; the task has no checker, so that answers cannot be judged" in checked
     assert run("build", "grid", tmp_path / "out", "--from", csv, "--describe", description)[0] == 0
     assert read_metadata(tmp_path / "out")["task"]["name"] == "latin"
 
@@ -105,6 +107,7 @@ def test_leakage_between_two_files_is_reported(run, sudoku_csv):
         (["build", "sudoku", "{tmp}/o", "--generate", "0"], "0 puzzles make no dataset"),
         (["build", "arc", "{tmp}/o", "--from", "{tmp}"], "no ARC tasks"),
         (["generate", "sudoku", "{csv}", "5"], "puzzles.csv: exists already"),
+        (["generate", "sudoku", "{tmp}/" + 250 * "x", "1"], "xxx: File name too long"),
         (["show", "{tmp}"], "no dataset folder"),
     ],
 )

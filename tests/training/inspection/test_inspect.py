@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from tests.training.tiny_run import files_up_to
 from training.cli import main
-from training.pictures import panels, save_picture
+from training.errors import RunError
+from training.pictures import panels, save_numbers, save_picture
 
 FEW = ["--sample", "6", "--boards", "1", "--segments", "3", "--baseline-steps", "1"]
 PICTURES = {"prediction-1", "difficulty", "participation", "residuals", "trajectories"}
@@ -43,6 +45,23 @@ def test_every_picture_lies_beside_its_numbers_and_comes_out_the_same_again(insp
 def test_pictures_may_be_png(tmp_path):
     save_picture(panels(2)[0], tmp_path / "new" / "picture.png")
     assert (tmp_path / "new" / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("save", "what", "name"),
+    [
+        (save_picture, panels(2)[0], "picture.png"),
+        (save_picture, panels(2)[0], "picture.svg"),
+        (save_numbers, [0] * 1000, "numbers.json"),
+    ],
+    ids=["png", "svg", "json"],
+)
+def test_a_full_disk_leaves_what_was_there(tmp_path, save, what, name):
+    path = tmp_path / name
+    path.write_text("before")
+    with files_up_to(1000), pytest.raises(RunError, match=f"{name}: File too large"):
+        save(what, path)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [(name, "before")]
 
 
 def test_a_place_that_cannot_be_written_is_named(inspect, tmp_path):
