@@ -7,6 +7,7 @@ local id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_cont
   deadline_problem = unpack(ARGV)
 timeout_ms, keep_ms, quota, limit = tonumber(timeout_ms), tonumber(keep_ms), tonumber(quota), tonumber(limit)
 local queue = queue_key(task, lane)
+local SWEEP_PAGE = 500
 
 -- Somebody else waits for a job that is in already: it is told, too.
 local function join(job)
@@ -17,12 +18,28 @@ local function join(job)
   redis.call('HSET', job_key(job.id), 'reply_to', job.reply_to .. ' ' .. reply_to)
 end
 
--- Make room, where no worker does: drop what ended, or should have, while it waited at the front of the lane. At most
--- once a second, so that refusing stays cheap.
+-- Whether a stream has `entry` after `other`; also false where `entry` is none.
+local function is_after(entry, other)
+  local ms, seq = string.match(entry, '^(%d+)%-(%d+)$')
+  if not ms then return false end
+  local other_ms, other_seq = string.match(other, '^(%d+)%-(%d+)$')
+  if ms == other_ms then return tonumber(seq) > tonumber(other_seq) end
+  return tonumber(ms) > tonumber(other_ms)
+end
+
+-- Make room, where no worker does: drop what ended, or should have, while it waited. A page of the lane at most once a
+-- second, so that refusing stays cheap; the next one goes on behind it, or what ended behind a page of live entries
+-- would never be found.
 local function sweep()
-  if now - number(redis.call('HGET', task_key(task), 'swept_ms')) < 1000 then return end
-  redis.call('HSET', task_key(task), 'swept_ms', now)
-  for _, entry in ipairs(redis.call('XRANGE', queue, '(' .. last_delivered(queue), '+', 'COUNT', 500)) do
+  local swept_ms, swept_to = 'swept_ms:' .. lane, 'swept_to:' .. lane
+  if now - number(redis.call('HGET', task_key(task), swept_ms)) < 1000 then return end
+  local from = redis.call('HGET', task_key(task), swept_to) or ''
+  local delivered = last_delivered(queue)
+  if not is_after(from, delivered) then from = delivered end  -- what was delivered is its worker's
+  local page = redis.call('XRANGE', queue, '(' .. from, '+', 'COUNT', SWEEP_PAGE)
+  local last = #page == SWEEP_PAGE and page[SWEEP_PAGE][1] or ''  -- at the lane's end, begin again
+  redis.call('HSET', task_key(task), swept_ms, now, swept_to, last)
+  for _, entry in ipairs(page) do
     local job = load_job(entry[2][2] or '')
     if job and not FINAL[job.state] and overdue(job) then end_job(job, 'failed', deadline_problem) end
     if not job or FINAL[job.state] or overdue(job) then redis.call('XDEL', queue, entry[1]) end

@@ -74,6 +74,60 @@ def test_a_full_lane_without_workers_makes_room_for_what_can_still_be_done(redis
     desk.close()
 
 
+def test_what_was_cancelled_behind_hundreds_of_live_jobs_makes_room_too(redis_url: str) -> None:
+    desk = Desk(BrokerConfig(redis_url, queue_limit=900))
+    desk.fill(*(f"alive-{i}" for i in range(600)), *(f"cancelled-{i}" for i in range(300)))
+    for i in range(300):
+        desk.cancel(f"cancelled-{i}")
+    tries = tries_until_accepted(desk, "new")
+    assert tries <= 3, "each goes a page further"
+    assert desk.depth() == 601
+    desk.close()
+
+
+def test_what_is_cancelled_behind_the_sweep_is_found_by_the_next_round(redis_url: str) -> None:
+    desk = Desk(BrokerConfig(redis_url, queue_limit=600))
+    desk.fill(*(f"alive-{i}" for i in range(600)))
+    assert desk.submit(new_job("new")).admission is Admission.FULL
+    desk.cancel("alive-0")
+    assert tries_until_accepted(desk, "new") <= 3
+    desk.close()
+
+
+def test_a_lane_that_is_full_does_not_keep_the_other_from_making_room(redis_url: str) -> None:
+    desk = Desk(BrokerConfig(redis_url, queue_limit=1))
+    desk.fill("alive")
+    desk.fill("cancelled", lane=Lane.HIGH)
+    desk.cancel("cancelled")
+    assert desk.submit(new_job("x")).admission is Admission.FULL
+    desk.fill("new", lane=Lane.HIGH)
+    desk.close()
+
+
+def test_a_sweep_that_workers_overtook_leaves_alone_what_they_hold(redis_url: str) -> None:
+    config = BrokerConfig(redis_url, queue_limit=600)
+    desk, worker = Desk(config), RedisWorkerBroker(config, "w")
+    desk.fill(*(f"early-{i}" for i in range(600)))
+    assert desk.submit(new_job("new")).admission is Admission.FULL, "the sweep came to early-499"
+    assert len(worker.take({TASK: 600})) == 600
+    desk.let_deadline_pass("early-550")
+    desk.fill(*(f"waits-{i}" for i in range(600)))
+    desk.cancel("waits-0")
+    tries_until_accepted(desk, "new")
+    assert desk.state("early-550") is JobState.RUNNING, "its worker may still say what it has"
+    desk.close()
+    worker.close()
+
+
+def tries_until_accepted(desk: Desk, job_id: str) -> int:
+    """How many sweeps it takes: a try a second."""
+    for tries in range(1, 6):
+        if desk.submit(new_job(job_id)).admission is Admission.ACCEPTED:
+            return tries
+        desk.redis.hdel(f"{desk.keys.tag}:task:{TASK}", "swept_ms:normal")  # a second passes
+    raise AssertionError("never")
+
+
 def test_a_deadline_that_has_passed_is_refused(desk: Desk) -> None:
     assert desk.submit(new_job("a", timeout_s=0.0)).admission is Admission.EXPIRED
     assert desk.entries() == []
