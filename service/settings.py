@@ -265,10 +265,13 @@ def variable(name: str) -> str:
 def read_api_keys(text: str) -> dict[str, str]:
     """Key by caller's name, from entries `name:key` or `key` between commas or lines; raises ValueError.
 
-    A key without a name is called after its hash, so that logs and records never show it.
+    A key without a name is called after its hash, so that logs and records never show it. A name holds no colon: the
+    queue puts one between a caller's name and an Idempotency-Key.
     """
     keys: dict[str, str] = {}
     for number, entry in enumerate(filter(None, map(str.strip, text.replace("\n", ",").split(","))), start=1):
+        if entry.count(":") > 1:
+            raise ValueError(f"entry {number} must be `name:key` or `key`, with no other colon in it")
         name, colon, key = entry.rpartition(":")
         name = name.strip() if colon else f"key-{hashlib.sha256(entry.encode()).hexdigest()[:12]}"
         if not name or not key.strip():

@@ -76,7 +76,7 @@ class Intake:
         )
 
     def job(
-        self, request: SolveRequest, terms: Terms, *, within: str = "", puzzle_at: str = "/puzzle", suffix: str = ""
+        self, request: SolveRequest, terms: Terms, *, within: str = "", puzzle_at: str = "/puzzle", place: str = ""
     ) -> NewJob:
         """A job for the queue; raises ApiError for a puzzle or a limit that does not fit.
 
@@ -85,7 +85,7 @@ class Intake:
             terms: The route's.
             within: JSON pointer to the request in the body.
             puzzle_at: JSON pointer to the puzzle in the body.
-            suffix: Tells the jobs of one Idempotency-Key apart.
+            place: Tells the jobs of one body apart.
         """
         checkpoint = self._catalogue.find(request.task, f"{within}/task")
         timeout_s = request.timeout_s or terms.timeout_default_s
@@ -112,7 +112,8 @@ class Intake:
             keep_s=terms.keep_s,
             caller=terms.caller,
             trace_context=TRACEPARENT.get(),
-            idempotency_key=terms.idempotency_key + suffix if terms.idempotency_key else "",
+            idempotency_key=terms.idempotency_key,
+            place=place,
             body_hash=terms.body_hash,
             quota=self._settings.quota if terms.caller else 0,
         )

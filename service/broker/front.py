@@ -158,6 +158,7 @@ def admit_arguments(job: NewJob, queue_limit: int) -> Command:
         job.caller,
         job.trace_context,
         job.idempotency_key,
+        job.place,
         job.body_hash,
         job.quota,
         queue_limit,

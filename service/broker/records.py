@@ -62,6 +62,8 @@ class NewJob:
     trace_context: str = ""
     idempotency_key: str = ""
     """The caller's Idempotency-Key; empty: none."""
+    place: str = ""
+    """Tells the jobs of one request apart; empty: it is the only one."""
     body_hash: str = ""
     """What a reused key is compared by."""
     quota: int = 0

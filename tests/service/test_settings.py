@@ -25,6 +25,11 @@ def test_flags_win_over_variables_and_these_over_defaults(monkeypatch: pytest.Mo
         ("HRM_REDIS_URL", "http://:pass@x", "HRM_REDIS_URL: must start with redis://, rediss:// or unix://"),
         ("HRM_API_KEYS", "a:1,a:2", "HRM_API_KEYS: entry 2 repeats an earlier one's name or key"),
         ("HRM_API_KEYS", "a:1,b:", "HRM_API_KEYS: entry 2 must be `name:key` or `key`"),
+        (
+            "HRM_API_KEYS",
+            "al:1,al:ci:2",
+            "HRM_API_KEYS: entry 2 must be `name:key` or `key`, with no other colon in it",
+        ),
         ("HRM_API_KEYS", " , ", "HRM_API_KEYS: holds no key; leave it empty where none is asked for"),
         ("HRM_TIMEOUT_DEFAULT_S", "900", "HRM_TIMEOUT_DEFAULT_S is above HRM_TIMEOUT_MAX_S"),
         ("HRM_ADMIN_KEY_FILE", "/nowhere", "HRM_ADMIN_KEY_FILE: cannot read /nowhere: No such file or directory"),

@@ -133,7 +133,7 @@ def jobs_of(batch: BatchRequest, intake: Intake, terms: Terms) -> Iterator[NewJo
         )
         try:
             request = SolveRequest.model_validate(options | own)
-            yield intake.job(request, terms, within=within, puzzle_at=puzzle_at, suffix=f"/{index}")
+            yield intake.job(request, terms, within=within, puzzle_at=puzzle_at, place=str(index))
         except ValidationError as error:
             yield invalid_body(error, within, puzzle_at)
         except ApiError as error:

@@ -1,10 +1,10 @@
 -- Put a job into its lane, unless it is in already, its lane is full, or its caller has enough.
--- ARGV: id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, idempotency_key, body_hash, quota,
---       queue_limit, deadline_problem
+-- ARGV: id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, idempotency_key, place, body_hash,
+--       quota, queue_limit, deadline_problem
 -- Returns {verdict, job id, milliseconds until there is room}.
 
-local id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, key, body_hash, quota, limit,
-  deadline_problem = unpack(ARGV)
+local id, task, lane, request, timeout_ms, keep_ms, reply_to, caller, trace_context, key, place, body_hash, quota,
+  limit, deadline_problem = unpack(ARGV)
 timeout_ms, keep_ms, quota, limit = tonumber(timeout_ms), tonumber(keep_ms), tonumber(quota), tonumber(limit)
 local queue = queue_key(task, lane)
 local SWEEP_PAGE = 500
@@ -61,14 +61,19 @@ if known then
   return {'known', id, 0}
 end
 
-local key_name = idempotency_key(caller, key)
+-- A request of many jobs has its key twice: as it is, for the newest of them, so that no other request may use it; and
+-- with each job's place, behind a byte that no caller's key holds.
+local key_names = {}
 if key ~= '' then
-  local first = redis.call('GET', key_name)
-  if first then
-    local first_id, first_hash = string.match(first, '^(%S+) (.*)$')
-    local first_job = first_id and load_job(first_id)
-    if first_job then
-      if first_hash ~= body_hash then return {'conflict', first_id, 0} end
+  key_names[1] = idempotency_key(caller, key)
+  if place ~= '' then key_names[2] = key_names[1] .. '\0' .. place end
+end
+for i, name in ipairs(key_names) do
+  local first_id, first_hash = string.match(redis.call('GET', name) or '', '^(%S+) (.*)$')
+  local first_job = first_id and load_job(first_id)
+  if first_job then
+    if first_hash ~= body_hash then return {'conflict', first_id, 0} end
+    if i == #key_names then
       join(first_job)
       return {'known', first_id, 0}
     end
@@ -96,7 +101,7 @@ redis.call('HSET', job_key(id), 'format_version', FORMAT_VERSION, 'state', 'queu
            'trace_context', trace_context, 'fence', 0)
 redis.call('PEXPIRE', job_key(id), lifetime_ms)
 redis.call('SADD', tasks_key, task)
-if key ~= '' then redis.call('SET', key_name, id .. ' ' .. body_hash, 'PX', lifetime_ms) end
+for _, name in ipairs(key_names) do redis.call('SET', name, id .. ' ' .. body_hash, 'PX', lifetime_ms) end
 if quota > 0 then
   redis.call('ZADD', quota_key(caller), now + timeout_ms + GRACE_MS, id)
   redis.call('PEXPIRE', quota_key(caller), lifetime_ms)

@@ -153,6 +153,30 @@ async def test_a_repeated_batch_gets_the_first_ones_answers(api: Api, worker: Sc
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        (("/solve", {"puzzle": PUZZLE}, "k"), ("/solve/batch", {"puzzles": [PUZZLE]}, "k"), True),
+        (("/solve/batch", {"puzzles": [PUZZLE]}, "k"), ("/solve", {"puzzle": PUZZLE}, "k"), True),
+        (("/solve/batch", {"puzzles": ["bad", PUZZLE]}, "k"), ("/solve/batch", {"puzzles": [PUZZLE]}, "k"), True),
+        (("/solve", {"puzzle": PUZZLE}, "k/0"), ("/solve/batch", {"puzzles": [PUZZLE]}, "k"), False),
+    ],
+    ids=["one then many", "many then one", "many after a bad first", "a key that looks like another's place"],
+)
+async def test_an_idempotency_key_belongs_to_one_batch(
+    api: Api, worker: ScriptedWorker, first: Any, second: Any, refused: bool
+) -> None:
+    def post(path: str, body: dict[str, Any], key: str) -> Any:
+        return api.http.post(path, json={"task": "sudoku", **body}, headers={"Idempotency-Key": key})
+
+    assert (await post(*first)).status_code == 200
+    response = await post(*second)
+    if refused:
+        assert problem(response)["type"] == "urn:hrm:problem:idempotency-key-reused"
+    else:
+        assert lines(response)[0]["answer"]["solution"] == SOLUTION
+
+
+@pytest.mark.parametrize(
     ("body", "pointer"),
     [
         ({"puzzles": []}, "/puzzles"),

@@ -160,6 +160,32 @@ class TestIdempotency:
         desk.submit(self.FIRST)
         assert desk.submit(self.again(**change)).admission is Admission.ACCEPTED
 
+    def test_a_request_of_many_jobs_finds_each_of_them_again(self, desk: Desk) -> None:
+        for place in "01":
+            desk.submit(dataclasses.replace(self.FIRST, id=f"at-{place}", place=place))
+        assert [desk.submit(self.again(place=place)).job_id for place in "01"] == ["at-0", "at-1"]
+        assert desk.submit(self.again(place="2")).admission is Admission.ACCEPTED, "it had been cut off there"
+
+    @pytest.mark.parametrize(("first", "other"), [("", "0"), ("0", ""), ("1", "0")])
+    def test_another_request_is_a_conflict_whichever_of_its_jobs_comes_first(
+        self, desk: Desk, first: str, other: str
+    ) -> None:
+        desk.submit(dataclasses.replace(self.FIRST, place=first))
+        assert desk.submit(self.again(place=other, body_hash="h2")).admission is Admission.CONFLICT
+
+    def test_a_request_of_many_jobs_keeps_its_key_until_the_last_is_gone(self, desk: Desk) -> None:
+        for place in "01":
+            desk.submit(dataclasses.replace(self.FIRST, id=f"at-{place}", place=place))
+        desk.redis.delete(desk.keys.job("at-0"))
+        assert desk.submit(self.again(body_hash="h2")).admission is Admission.CONFLICT
+        desk.redis.delete(desk.keys.job("at-1"))
+        assert desk.submit(self.again(body_hash="h2")).admission is Admission.ACCEPTED
+
+    @pytest.mark.parametrize("key", ["k/0", "k0", "k 0", "k:0"])
+    def test_no_key_is_taken_for_a_place_in_a_request(self, desk: Desk, key: str) -> None:
+        desk.submit(dataclasses.replace(self.FIRST, place="0"))
+        assert desk.submit(self.again(idempotency_key=key, body_hash="h2")).admission is Admission.ACCEPTED
+
     def test_a_key_whose_job_is_gone_is_free(self, desk: Desk) -> None:
         desk.submit(self.FIRST)
         desk.redis.delete(desk.keys.job("first"))
