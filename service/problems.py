@@ -11,6 +11,7 @@ from service.schemas import Problem
 class ProblemKind(Enum):
     """(status, title); the name, in lower case with hyphens, ends the problem's type."""
 
+    NOT_HTTP = 400, "The request cannot be parsed"
     NOT_JSON = 400, "The body is not JSON"
     BAD_KEY = 401, "The API key is missing or unknown"
     FORBIDDEN = 403, "Not allowed"
@@ -19,6 +20,7 @@ class ProblemKind(Enum):
     UNKNOWN_JOB = 404, "Unknown job"
     UNKNOWN_VERSION = 404, "Unknown version"
     METHOD_NOT_ALLOWED = 405, "Method not allowed"
+    HEAD_TIMEOUT = 408, "The headers did not arrive in time"
     BODY_TIMEOUT = 408, "The body did not arrive in time"
     STILL_RUNNING = 409, "The first request with this Idempotency-Key is still running"
     NO_EARLIER_VERSION = 409, "There is nothing to roll back to"
@@ -29,6 +31,7 @@ class ProblemKind(Enum):
     BAD_CHECKPOINT = 422, "The checkpoint cannot be used"
     IDEMPOTENCY_KEY_REUSED = 422, "The Idempotency-Key belongs to another request"
     OVER_QUOTA = 429, "The caller's quota is used up"
+    HEAD_TOO_LARGE = 431, "The headers are too large"
     INTERNAL = 500, "Internal error"
     DEAD_LETTER = 500, "The puzzle was given up"
     QUEUE_FULL = 503, "The queue is full"

@@ -123,8 +123,8 @@ class Settings(BaseSettings):
     batch_limit: Annotated[int, Field(ge=1)] = Field(1000, description="Puzzles in one POST /solve/batch.")
     api_keys: SecretStr | None = Field(
         None,
-        description="Keys that callers must show, separated by commas or lines, each `name:key` or only `key`. Set it "
-        "wherever strangers can reach the port.",
+        description="Keys that callers must show, separated by commas or lines, each `name:key` or only `key`, without "
+        "further colons. Set it wherever strangers can reach the port.",
     )
     quota: Annotated[int, Field(ge=0)] = Field(
         0,

@@ -12,6 +12,7 @@ import uvicorn
 from service.api.app import create_app
 from service.api.context import Context
 from service.api.metrics import render_own
+from service.api.protocol import HttpProtocol
 from service.broker.config import broker_config
 from service.broker.front import RedisFrontBroker
 from service.ids import new_id
@@ -52,7 +53,7 @@ def serve(settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=HttpProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

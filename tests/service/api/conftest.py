@@ -21,6 +21,7 @@ from model.registry import Registry
 from model.tasks import get_task
 from service.api.app import create_app
 from service.api.context import Context
+from service.api.protocol import HttpProtocol
 from service.broker.config import BrokerConfig
 from service.broker.front import RedisFrontBroker
 from service.settings import Settings
@@ -144,7 +145,9 @@ async def api_server(settings: Settings, registry_path: Path) -> AsyncIterator[A
     broker = RedisFrontBroker(config, uuid.uuid4().hex)
     app = create_app(settings, broker, Registry([registry_path]))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=HttpProtocol, log_config=None, lifespan="on", timeout_graceful_shutdown=1)
+    )
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listener])  # what `serve` does, without its signal handlers
