@@ -19,7 +19,7 @@ HEAD_TIMEOUT_S = 30.0
 """From a request's first byte to the end of its headers."""
 
 _LINGER_S = 2.0
-"""After a refusal: how long the client may go on sending. Closed at once, it would be reset and never read why."""
+"""How long a client that we have told our last may go on sending. Closed at once, it would be reset and not read it."""
 
 _HEADER_COST = 32
 
@@ -30,7 +30,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection.
 
     A request that comes before the one in front of it is answered (pipelining) is not read, and the connection ends
-    with that answer, as RFC 9112 section 9.3.2 allows: nothing queues up here, and it is seen when the client hangs up.
+    with that answer, as RFC 9112 section 9.3 allows: nothing queues up here, and it is seen when the client hangs up.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -106,6 +106,12 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless something came in front of it."""
+        super().on_response_complete()
+        if self._deaf and not self.transport.is_closing():
+            self._hang_up()
+
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
@@ -132,7 +138,6 @@ class HttpProtocol(HttpToolsProtocol):
     def _end_reading(self, error: httptools.HttpParserError) -> None:
         """Refuse what cannot be parsed; if it is behind a whole request, answer that one and hang up."""
         if not self._idle() and not self.cycle.more_body:
-            self.cycle.keep_alive = False
             self._deaf = True
         elif self._head_bytes > HEAD_LIMIT:
             self._refuse(ProblemKind.HEAD_TOO_LARGE, f"the headers may have at most {HEAD_LIMIT} bytes")
@@ -151,12 +156,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._deaf = True
         if not self._idle():
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
-        self._stop_closing()
-        self._closing = self.loop.call_later(_LINGER_S, self.transport.close)
         body = kind.problem(detail).model_dump_json(exclude_none=True).encode()
         head = f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[kind.status] + head.encode() + body)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._stop_closing()
+        self._closing = self.loop.call_later(_LINGER_S, self.transport.close)
         self.transport.write_eof()
 
     def _stop_closing(self) -> None:
