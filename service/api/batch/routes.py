@@ -6,9 +6,10 @@ from fastapi import FastAPI, Request, Response
 
 from service.api import examples, openapi
 from service.api.batch.schemas import BatchLine, BatchRequest
-from service.api.batch.stream import Batch, LineStream, jobs_of
+from service.api.batch.stream import Batch, LineStream, jobs_of, joined
 from service.api.body import parse
 from service.api.context import Context
+from service.api.disconnect import unless_gone
 from service.api.errors import ApiError
 from service.problems import ProblemKind
 
@@ -39,6 +40,9 @@ def mount(app: FastAPI, context: Context) -> None:
         terms = context.intake.terms_of_waiter(request, body, caller, context.desk.reply_to)
         batch = Batch(context.desk, jobs_of(wanted, context.intake, terms), keep=bool(terms.idempotency_key))
         await batch.start()
+        if request.scope["http_version"] == "1.0":  # which has no chunks
+            lines = await unless_gone(request.receive, joined(batch.lines()))
+            return Response(lines, media_type=LineStream.media_type)
         return LineStream(batch.lines)
 
     requests, answers = examples.requests(), examples.answers()

@@ -101,7 +101,7 @@ class Batch:
 
 
 class LineStream(Response):
-    """A response of lines, given up when the client hangs up; HTTP/1.0, which has no chunks, gets them all at once."""
+    """A response of lines, given up when the client hangs up."""
 
     media_type = "application/x-ndjson"
 
@@ -112,23 +112,21 @@ class LineStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the lines."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         with suppress(ClientDisconnect):
-            if scope["http_version"] == "1.0":
-                lines = await unless_gone(receive, self._joined_lines())
-                await Response(lines, media_type=self.media_type)(scope, receive, send)
-            else:
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await unless_gone(receive, self._send_lines(send))
-
-    async def _joined_lines(self) -> bytes:
-        async with aclosing(self._make_lines()) as lines:  # type: ignore[type-var]
-            return b"".join([line async for line in lines])
+            await unless_gone(receive, self._send_lines(send))
 
     async def _send_lines(self, send: Send) -> None:
         async with aclosing(self._make_lines()) as lines:  # type: ignore[type-var]
             async for line in lines:
                 await send({"type": "http.response.body", "body": line, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def joined(lines: AsyncIterator[bytes]) -> bytes:
+    """All lines, for who cannot read a stream."""
+    async with aclosing(lines):  # type: ignore[type-var]
+        return b"".join([line async for line in lines])
 
 
 def jobs_of(batch: BatchRequest, intake: Intake, terms: Terms) -> Iterator[NewJob | ApiError]:

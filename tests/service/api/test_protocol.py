@@ -241,3 +241,17 @@ async def test_http_1_0_gets_its_batch_without_chunks(connect: Connect, worker: 
     assert response.headers["Content-Type"] == "application/x-ndjson"
     assert sorted(json.loads(line)["index"] for line in response.text.splitlines()) == [0, 1, 2]
     assert await connection.ended()
+
+
+async def test_hanging_up_on_a_batch_of_http_1_0_is_no_fault_of_ours(
+    api: Api, connect: Connect, worker: ScriptedWorker
+) -> None:
+    worker.script = held
+    connection = await connect()
+    body = json.dumps({"task": "sudoku", "puzzles": [PUZZLE] * 2}).encode()
+    connection.writer.write(request(target=b"/solve/batch", body=body).replace(b"HTTP/1.1", b"HTTP/1.0"))
+    await until(lambda: len(worker.held) == 2)
+    connection.writer.close()
+    await until(lambda: len(worker.cancelled) == 2)
+    counted = 'hrm_http_requests_total{code="499",method="POST",route="/solve/batch"} 1.0'
+    await until(lambda: counted in api.context.metrics.render().decode(), 5)
