@@ -3,7 +3,9 @@
 import asyncio
 import json
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from service.problems import ProblemKind
 from tests.conftest import PUZZLE
 from tests.service.api.conftest import Api, ServeApi, problem, until
 from tests.service.api.scripted import SOLUTION, ScriptedWorker, failed, held, solved
+from tests.service.broker.broker_lab import Desk
 
 
 def lines(response: httpx.Response) -> list[dict[str, Any]]:
@@ -136,11 +139,16 @@ async def test_hanging_up_while_puzzles_are_handed_in_leaves_none_behind(
         while await api.waiting() < 20:
             pass
     request.cancel()
+    ended = 'code="200",method="POST",route="/solve/batch"} 1.0'
+    await until(lambda: ended in api.context.metrics.render().decode())  # from here on none is handed in
     worker = make_worker()
     worker.script = held
     worker.start()
     await api.until_waiting(0)
     await until(lambda: not worker.held)
+    with closing(Desk(api.config)) as desk:
+        states = Counter(desk.redis.hget(key, "state") for key in desk.redis.scan_iter(desk.keys.job("*"), count=1000))
+    assert states.keys() == {"cancelled"}, states
 
 
 async def test_a_repeated_batch_gets_the_first_ones_answers(api: Api, worker: ScriptedWorker) -> None:
