@@ -96,8 +96,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Part of a body."""
+        """Part of a body; the lines between its chunks are not counted together."""
         self._heard = True
+        self._head_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
