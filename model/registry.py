@@ -62,10 +62,13 @@ def open_registry(location: str | Path, cache: Path, only: Collection[str] = ())
         only: see Registry.
 
     Raises:
-        CheckpointError: the URL cannot be used here.
+        CheckpointError: the URL cannot be used here, or something else than a directory is at the path.
     """
     if "://" not in str(location):
-        return Registry([Path(location), SHIPPED], only)
+        path = Path(location)
+        if path.exists() and not path.is_dir():
+            raise CheckpointError(f"{path} is no directory")
+        return Registry([path, SHIPPED], only)
     from model.mirror import MirroredRegistry  # noqa: PLC0415 (fsspec is an extra)
 
     return MirroredRegistry(str(location), cache, [SHIPPED], only)

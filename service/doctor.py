@@ -8,7 +8,6 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from service.broker.admin import QueueAdmin
@@ -73,9 +72,6 @@ def own_queue(settings: Settings) -> str:
 
 def registry(settings: Settings) -> str:
     """There are checkpoints, and they are what they were when they were published."""
-    place = None if "://" in str(settings.checkpoints) else Path(settings.checkpoints)
-    if place is not None and place.exists() and not place.is_dir():
-        raise Trouble(f"{variable('checkpoints')}: {place} is no directory")
     try:
         found = registry_of(settings)
         tasks = found.tasks()
@@ -94,8 +90,8 @@ def registry(settings: Settings) -> str:
     if missing := sorted(set(settings.tasks or ()) - set(tasks)):
         raise Doubt(f"{variable('tasks')}: no checkpoint of {', '.join(missing)} yet, only of {', '.join(tasks)}")
     said = f"{', '.join(tasks)}: as published"
-    if place is not None and not place.exists() and "checkpoints" in settings.model_fields_set:
-        raise Doubt(f"{variable('checkpoints')}: there is no {place} yet; what ships with the code: {said}")
+    if "checkpoints" in settings.model_fields_set and not found.writable.exists():
+        raise Doubt(f"{variable('checkpoints')}: nothing is in {settings.checkpoints} yet; what ships: {said}")
     return said
 
 

@@ -8,7 +8,7 @@ from service.settings import Settings, SettingsError, variable
 
 
 def registry_of(settings: Settings) -> Registry:
-    """The checkpoints of HRM_CHECKPOINTS over those that ship with the code; raises SettingsError for a bad URL."""
+    """The checkpoints of HRM_CHECKPOINTS over those that ship with the code; raises SettingsError where it is wrong."""
     try:
         return open_registry(settings.checkpoints, settings.state_dir / "checkpoints", settings.tasks)
     except CheckpointError as error:

@@ -122,7 +122,7 @@ def test_a_registry_that_is_not_there_is_doubtful_even_where_something_ships(
     _, findings = examine("api", CHECKPOINTS="/none")
     assert findings["registry"] == (
         "doubt",
-        "HRM_CHECKPOINTS: there is no /none yet; what ships with the code: sudoku: as published",
+        "HRM_CHECKPOINTS: nothing is in /none yet; what ships: sudoku: as published",
     )
 
 
